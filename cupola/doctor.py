@@ -1,0 +1,101 @@
+"""What machine this is, what it can do, what is missing, and the one command that mends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from cupola import hardware, ledger, units
+from cupola.errors import CupolaError
+
+NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "xllamacpp", "datasketch", "detect_secrets", "scipy", "pydantic")
+MUSIC = ("verovio", "mido")
+ROOM = 2 << 30  # bytes of disk and of memory under which a recipe may fail
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    state: Literal["ok", "note", "missing"]
+    what: str
+    fix: str = ""
+
+
+def examine(project: Path = Path("."), root: Path = Path("/")) -> list[Finding]:
+    """Everything worth knowing before a run, worst last; takes about two seconds, most of it measuring speed."""
+    found = [*_machine(root), *_packages(), *_folders(project), *_ledger(project)]
+    return sorted(found, key=lambda f: ("ok", "note", "missing").index(f.state))
+
+
+def plain(found: list[Finding]) -> dict[str, Any]:
+    return {"healthy": all(f.state != "missing" for f in found), "findings": [dataclasses.asdict(f) for f in found]}
+
+
+def _machine(root: Path) -> Iterator[Finding]:
+    machine = hardware.describe(root)
+    yield Finding("ok", str(machine))
+    yield Finding("ok", f"Python {sys.version.split()[0]}")
+    for dtype in ("float32", "bfloat16"):
+        peak = hardware.peak_flops(dtype, machine.cores, 0.7)
+        busy = ", but the machine is busy" if peak.busy else ""
+        yield Finding("ok", f"{peak.flops / 1e9:.0f} GFLOP/s {dtype} matrix product on {machine.cores} cores{busy}")
+    price = hardware.price()
+    yield Finding("ok", f"an hour here costs {price}")
+    for warning in price.warnings:
+        yield Finding("note", warning, "set [price] in cupola.toml to what you pay")
+    if machine.accelerator:
+        yield Finding("note", f"{machine.accelerator} is there; this version trains on the processor")
+    if machine.memory_bytes < ROOM:
+        yield Finding("note", f"{units.size(machine.memory_bytes)} of memory: `cupola make recipes/tunes` needs about 2 GB")
+
+
+def _packages() -> Iterator[Finding]:
+    for names, extra in ((NEEDED, ""), (MUSIC, "[music]")):
+        missing = [name for name in names if importlib.util.find_spec(name) is None]
+        if missing:
+            what = f"{', '.join(missing)} not installed" + (": tunes cannot be drawn and played without" if extra else "")
+            yield Finding("note" if extra else "missing", what, f'pip install "cupola{extra}"')
+        else:
+            yield Finding("ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+    if sys.platform.startswith("linux") and importlib.util.find_spec("xllamacpp"):
+        try:
+            import torch  # noqa: F401  (it brings the OpenMP library that llama.cpp needs)
+            import xllamacpp  # noqa: F401
+        except ImportError as e:
+            yield Finding("missing", f"llama.cpp does not load: {e}", "apt-get install libgomp1 (or your system's package of that name)")
+
+
+def _folders(project: Path) -> Iterator[Finding]:
+    folder = project if project.is_dir() else Path(".")
+    free = shutil.disk_usage(folder).free
+    state, fix = ("ok", "") if free > ROOM else ("missing", "free some space: models, corpora and packages need about 2 GB")
+    yield Finding(state, f"{units.size(free)} free in {folder.resolve()}", fix)  # pyrefly: ignore
+    for place in (folder, Path(tempfile.gettempdir())):
+        if not os.access(place, os.W_OK):
+            yield Finding("missing", f"{place.resolve()} cannot be written to", f"chmod u+w {place}, or work in another folder")
+
+
+def _ledger(project: Path) -> Iterator[Finding]:
+    yield Finding("ok", ledger.sqlite_note())
+    if not (project / ".cupola" / "ledger.db").exists():
+        return
+    try:
+        with ledger.read(project) as book:
+            faults = book.integrity()
+            lines = ledger.summary(book)
+    except CupolaError as e:
+        yield Finding("missing", f"{e.where}: {e.what}", e.fix)
+        return
+    if faults:
+        yield Finding(
+            "missing", f"the ledger is damaged: {faults[0]}", f"keep a copy of {book.db_path}, then move it away; a new one is begun"
+        )
+    else:
+        yield Finding("ok", f"ledger whole: {lines}")

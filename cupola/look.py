@@ -1,0 +1,60 @@
+"""`cupola data`: a corpus as a person wants to see it, down to the rows that are trained on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cupola import units
+from cupola.tokens import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
+
+if TYPE_CHECKING:
+    from cupola.make import Foundry
+
+SHOWN = 5  # documents
+MARKS = {PAD: "⟨pad⟩", BOS: "⟨bos⟩", EOS: "⟨eos⟩", FIM_PREFIX: "⟨prefix⟩", FIM_SUFFIX: "⟨suffix⟩", FIM_MIDDLE: "⟨middle⟩"}
+
+
+def look(f: Foundry) -> dict[str, Any]:
+    """Say what the corpus holds, and return it as JSON has it."""
+    report, train = f.corpus.report, f.corpus.train
+    for name, part in report.splits.items():
+        f.say(name.replace("_", " "), f"{part.documents:,} documents, {units.size(part.bytes)}, {part.groups:,} groups")
+    for why, dropped in report.dropped.items():
+        f.say("dropped", f"{dropped.documents:,} {why}: {'; '.join(dropped.examples[:3])}")
+    for out in report.left_out[:SHOWN]:
+        f.say("left out", f"{out.path}: {out.why}")
+    for placeholder, count in report.scrubbed.items():
+        f.say("replaced", f"{count:,} by {placeholder}")
+    for source in report.sources:
+        f.say("source", f"{source.source}: {source.files:,} files, {source.licence}{f' (allowed: {source.allow})' if source.allow else ''}")
+    f.say(
+        "checked",
+        f"{report.checked:,} documents, {report.problems:,} with a problem{''.join(f': {p}' for p in report.problem_examples[:1])}",
+    )
+    f.say("longest", f"{report.longest}, {units.size(report.longest_bytes)}")
+    picked = [train.document(i * len(train) // SHOWN) for i in range(min(SHOWN, len(train)))]
+    for document in picked:
+        f.say("document", f"{document.name or document.path}\n{document.text.rstrip()}\n")
+    rows = shown_rows(f)
+    for row in rows:
+        f.say("row", row)
+    f.say(
+        "tokens",
+        f"{f.tokenizer.vocab_size:,} ids ({f.medium.pretokenizer}); every one of a row but its first is trained on, none is ignored",
+    )
+    return {
+        **json.loads(report.model_dump_json()),
+        "documents_shown": [d.text for d in picked],
+        "rows": rows,
+        "fingerprint": f.corpus.fingerprint,
+    }
+
+
+def shown_rows(f: Foundry, count: int = 2) -> list[str]:
+    """The first rows of the first step: tokens parted by ·, control tokens by name; [ ] round the one that is context only."""
+    out = []
+    for row in f.stream.batch(0, count, f.table.train.length).tolist():
+        pieces = [MARKS.get(i) or f.tokenizer.decode([i]).replace("\n", "⏎") for i in row]
+        out.append(f"[{pieces[0]}]" + "·".join(pieces[1:]))
+    return out

@@ -1,0 +1,626 @@
+"""The whole pipeline for one model of a project folder, stage by stage; each stage is asked for once and remembered.
+
+data -> tokenizer, rows -> baselines -> plan -> train -> prove -> sample -> page. What costs is charged to the ledger as it happens. A stage
+whose result lies on disk for the same inputs is not paid again: a killed `make` started again goes on where it was, inside what is left of
+the budget.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cupola
+from cupola import compose, corpus, evaluate, gguf, hardware, ledger, modeldir, plot, train, units
+from cupola import page as pages
+from cupola import plan as plans
+from cupola.compose import Kit, Made, Usual
+from cupola.corpus import Corpus
+from cupola.engine import Engine, Proof, prove
+from cupola.errors import MachineError
+from cupola.ledger import Book
+from cupola.media import MEDIA, Document, Medium
+from cupola.meter import Budget, Meter, Reading
+from cupola.plan import Plan
+from cupola.project import Project
+from cupola.tokens import Stream, Tokenizer, train_tokenizer
+from cupola.train import Outcome, Tick
+
+Progress = Callable[[str, float | None], None]
+YARDSTICK = 100  # held-out documents whose distance to the corpus is measured
+PROVED = 100  # held-out documents whose ids are compared in the proof
+
+
+class Foundry:
+    """One model of one project, with the ledger open for writing; a context manager.
+
+    say(stage, line): a finished stage's line, for people. progress(what, share): what is going on. ticks(tick): every training step.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        model: str | None = None,
+        *,
+        say: Callable[[str, str], None] = lambda stage, line: None,
+        progress: Progress = lambda what, share: None,
+        ticks: Callable[[Tick, Reading], None] = lambda tick, spent: None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.project, self.say, self.progress, self.ticks, self.clock = project, say, progress, ticks, clock
+        self.name, self.table = project.model(model)
+        self.medium: Medium = MEDIA[self.table.medium]
+        self.seed = project.settings.project.seed
+        self.notes: list[str] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Foundry:
+        settings = self.project.settings
+        try:
+            self.project.work.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise MachineError(f"cannot write: {e.strerror}", str(self.project.work), "choose a project folder you may write to") from None
+        self.meter = Meter(hardware.describe(), hardware.price(settings.price), watts=settings.price.watts, clock=self.clock)
+        self.book: Book = self._stack.enter_context(ledger.open(self.project.folder))
+        self.budget: Budget = settings.budget.limits()
+        self.run_id = self._continue()
+        self.prior = _reading(self.book.totals(self.run_id))
+        if self.prior.seconds:
+            self.note(
+                f"going on with what was begun: {units.seconds(self.prior.seconds)} and {units.usd(self.prior.usd)} of the budget are used"
+            )
+        for warning in self.meter.warnings:
+            self.note(warning)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.book.note(self.run_id, f"ended by {kind.__name__}")
+        self._stack.close()
+
+    def note(self, text: str, **detail: Any) -> None:
+        """Something the person should know: shown, written to the ledger, and on the page."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.book.note(self.run_id, text, detail)
+            self.say("note", text)
+
+    def _continue(self) -> str:
+        """The unfinished run with these settings if there is one, else a new one."""
+        base = f"{self.name}-{self.project.fingerprint()[:12]}"
+        status: dict[str, str] = {}
+        for line in self.book.lines():
+            if str(line.get("run", "")).startswith(base):
+                status[line["run"]] = line.get("status") or status.get(line["run"], "")
+        open_runs = [run for run, state in status.items() if state != "done"]
+        run = open_runs[-1] if open_runs else f"{base}-{len(status) + 1}"
+        return self.book.start_run("make", self.name, str(self.project.folder.name), self.project.settings.model_dump(mode="json"), id=run)
+
+    def spent(self) -> Reading:
+        """What this run has used so far, earlier attempts included."""
+        return self.prior + self.meter.read()
+
+    def left(self) -> float:
+        """Seconds until the tightest gate of the budget closes, at the pace of a busy machine."""
+        return self.budget.left_seconds(self.spent(), self.meter.expect(1.0))
+
+    @contextmanager
+    def charged(self, kind: str) -> Iterator[Any]:
+        """What the block costs goes to the ledger; nothing is begun with the budget used up."""
+        self.budget.check(self.spent())
+        with self.meter.charge(self.book, self.run_id, kind) as bill:
+            yield bill
+
+    # --- the corpus and its rows -----------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """Documents, split; made once for the same sources and files."""
+        with self.charged("corpus"):
+            made = corpus.build(
+                self.medium, list(self.table.sources), self.table.corpus, self.project.folder, self.project.cache, self.progress
+            )
+            for note in made.report.notes:
+                self.note(note)
+            for left_out in made.report.left_out[:5]:
+                self.note(f"left out {left_out.path}: {left_out.why}")
+            for source in made.report.sources:
+                if source.notice:
+                    self.note(source.notice)
+        self.say("corpus", made.report.line())
+        return made
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Of everything that decides the training: the same key is the same run."""
+        facts = [self.corpus.fingerprint, self.table.train.model_dump_json(), self.project.settings.budget.model_dump_json(), self.seed]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+    @functools.cached_property
+    def run(self) -> Path:
+        return self.project.work / "runs" / f"{self.name}-{self.key}"
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        folder = self.run / "tokenizer"
+        size = self.table.train.vocab_size or vocabulary(self.medium, self.corpus)
+        if not (folder / "tokenizer.json").exists():
+            with self.charged("corpus"):
+                self.progress("learning a vocabulary", None)
+                made = train_tokenizer(self.corpus.train.texts(), self.medium.pretokenizer, size)
+                made.save(folder.with_name(".tokenizer"))
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.with_name(".tokenizer").rename(folder)
+        return Tokenizer.load(folder)
+
+    @functools.cached_property
+    def stream(self) -> Stream:
+        settings = self.table.train
+        return Stream(
+            self.corpus,
+            self.tokenizer,
+            self.corpus.folder / "rows",
+            seed=settings.seed,
+            fim=settings.fim,
+            variants=settings.variants,
+            medium=self.medium,
+        )
+
+    @functools.cached_property
+    def baselines(self) -> evaluate.Baselines:
+        """What the held-out documents cost without a model; kept with the corpus."""
+        path = self.corpus.folder / "baselines.json"
+        with self.charged("evaluate"):
+            if path.exists():
+                return evaluate.Baselines(**json.loads(path.read_text("utf-8")))
+            texts = ((t.encode() for t in split.texts()) for split in (self.corpus.train, self.corpus.held_out))
+            made = evaluate.baselines(*texts, progress=self.progress)
+            _write(path, json.dumps(dataclasses.asdict(made), indent=1))
+        return made
+
+    @functools.cached_property
+    def index(self) -> evaluate.Originality:
+        with self.charged("evaluate"):
+            return evaluate.Originality(self.medium, self.corpus.train, progress=self.progress)
+
+    @functools.cached_property
+    def yardstick(self) -> np.ndarray:
+        """How far real held-out documents lie from their nearest training document, sorted; kept with the corpus."""
+        path = self.corpus.folder / "yardstick.json"
+        if path.exists():
+            return np.array(json.loads(path.read_text("utf-8")))
+        index = self.index
+        with self.charged("evaluate"):
+            distances = evaluate.yardstick(index, self.corpus.held_out, YARDSTICK, progress=self.progress)
+            _write(path, json.dumps(distances.tolist()))
+        return distances
+
+    # --- plan and training -----------------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def reserve(self) -> float:
+        """Seconds held back for everything after the training: saving, proof, evaluation, candidates, page."""
+        held_out = self.corpus.report.splits["held_out"].bytes
+        return 9.0 + held_out / 40_000 + 0.5 * self.table.count  # measured on two cores (LOG.md): 7 s, 60 kB/s and 0.4 s a piece
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Made anew each time it is asked for in a process, unless this run has begun: then its own stands."""
+        tokenizer, stream = self.tokenizer, self.stream
+        with self.charged("plan"):
+            made = plans.choose(
+                self.table,
+                self.corpus,
+                tokenizer,
+                self.run / "tokenizer",
+                self.run,
+                stream,
+                self.left() - self.reserve,
+                self.meter,
+                progress=self.progress,
+            )
+            generation = {
+                "temperature": self.table.compose.temperature,
+                "top_p": self.table.compose.top_p,
+                "min_p": self.table.compose.min_p,
+            }
+            made = dataclasses.replace(made, run=made.run.model_copy(update={"generation": generation}))
+        self.say("plan", made.line())
+        return made
+
+    @functools.cached_property
+    def outcome(self) -> Outcome:
+        """Train, or go on training, or find it done."""
+        finished = self.run / "outcome.json"
+        if finished.exists() and (self.run / "final" / "model.safetensors").exists():
+            self.note("this model was trained before, with the same corpus, settings and budget: nothing to pay again")
+            return Outcome(**json.loads(finished.read_text("utf-8")))
+        if not (self.run / "plan.json").exists():
+            made = self.plan
+            with self.charged("corpus"):
+                self.stream.prepare(made.tokens, self.table.train.length, self.progress)
+            _write(self.run / "config.toml", "")
+            from cupola import config
+
+            config.write(self.run / "config.toml", self.table)
+            self._forecast(made)
+            train.write_plan(self.run, made.run)
+        with self.charged("train") as bill:
+            settled = self.clock()
+
+            def tick(t: Tick) -> None:
+                nonlocal settled
+                if t.note:
+                    self.note(t.note, step=t.step)
+                if self.clock() - settled > 3:
+                    settled = self.clock()
+                    bill.settle()
+                self.ticks(t, self.spent())
+
+            outcome = train.train(self.run, left=lambda: self.left() - self.reserve, progress=tick, clock=self.clock)
+        self._outcome(outcome)
+        _write(self.run / "loss.svg", self.loss_svg())
+        return outcome
+
+    def _forecast(self, made: Plan) -> None:
+        law = "measured speed, ±5%"
+        self.book.forecast(self.run_id, "train_seconds", made.p10, made.seconds, made.p90, "seconds", law, id=f"{self.run.name}:seconds")
+        low, high = 1 - made.joules_range, 1 + made.joules_range
+        self.book.forecast(
+            self.run_id, "train_joules", made.joules * low, made.joules, made.joules * high, "joules", law, id=f"{self.run.name}:joules"
+        )
+
+    def _outcome(self, outcome: Outcome) -> None:
+        joules = self.book.totals(self.run_id).by_kind["train"].joules
+        for quantity, value in (("seconds", outcome.seconds), ("joules", joules)):
+            forecast = f"{self.run.name}:{quantity}"
+            if any(f["id"] == forecast for f in self.book.forecasts(self.run_id)):
+                self.book.outcome(forecast, value, id=f"{forecast}:outcome")
+
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Bits per byte by step: in training (smoothed, as trained on, gaps and all) and on the watched documents."""
+        per_byte = self._tokens_per_byte / math.log(2)
+        lines = {line["step"]: line for line in train.metrics(self.run)}
+        return {
+            "training": [(step, line["loss"] * per_byte) for step, line in sorted(lines.items())],
+            "watched": [(step, line["bits_per_byte"]) for step, line in sorted(lines.items()) if line["bits_per_byte"] is not None],
+        }
+
+    @functools.cached_property
+    def _tokens_per_byte(self) -> float:
+        texts = [d.text for d in self.corpus.watch]
+        return sum(map(len, self.tokenizer.encode_many(texts))) / max(1, sum(len(t.encode()) for t in texts))
+
+    def loss_svg(self) -> str:
+        return plot.loss_svg(self.curves(), title=f"Training of {self.name}")
+
+    # --- proof -----------------------------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """The model folder as trained, GGUF beside it."""
+        _ = self.outcome
+        return self.run / "final"
+
+    @functools.cached_property
+    def score(self) -> evaluate.Score:
+        """Bits per byte of the model on all held-out documents, whole."""
+        with self.charged("evaluate"):
+            return score_folder(self.folder, self.corpus.held_out, self.table.train.length, self.progress)
+
+    @functools.cached_property
+    def proof(self) -> Proof:
+        """Export, load in llama.cpp, compare with Transformers. Raises ProofError where they differ."""
+        folder = self.folder
+        with self.charged("proof"):
+            path = gguf.export(folder)
+            documents = [self.corpus.held_out.document(i).text for i in range(min(PROVED, len(self.corpus.held_out)))]
+            return prove(folder, path, documents=documents, progress=self.progress)
+
+    def prove(self) -> str:
+        """The line that says how good the model is and that its export is the same model."""
+        proof, score, base = self.proof, self.score, self.baselines
+        line = f"{score}; n-gram {base.ngram:.2f}; xz {base.xz:.2f} · {proof.summary}"
+        self.say("proof", line)
+        verdict = evaluate.verdict(score, base)
+        if verdict:
+            self.note(verdict)
+        return line
+
+    # --- new pieces ------------------------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def usual(self) -> Usual:
+        """What real held-out documents show."""
+        return Usual.of(self.medium, self.corpus.held_out, self.yardstick, self.score)
+
+    @contextmanager
+    def kit(self) -> Iterator[Kit]:
+        """Everything that compose works with; the engine is loaded while the block runs."""
+        index, usual, path = self.index, self.usual, self.folder / "model.gguf"
+        if not path.exists():
+            _ = self.proof
+        with Engine(path, self.tokenizer, slots=self.meter.machine.cores) as engine:
+            yield Kit(
+                medium=self.medium,
+                tokenizer=self.tokenizer,
+                engine=engine,
+                index=index,
+                usual=usual,
+                meter=self.meter,
+                book=self.book,
+                run=self.run_id,
+                model=self.name,
+                config=self.table.compose,
+            )
+
+    def sample(self, n: int, *, prompt: str = "", seed: int | None = None, out: Path | None = None) -> Made:
+        """n new pieces with their files in `out`; see compose.sample."""
+        with self.kit() as kit:
+            made = compose.sample(kit, n, prompt=prompt, seed=self.seed if seed is None else seed, out=out, stop=lambda: self.left() < 2)
+        for text in made.notes:
+            self.note(text)
+        self.say("made", self.made_line(made, out))
+        return made
+
+    def made_line(self, made: Made, out: Path | None) -> str:
+        """About: 12 tunes in out/, from 48 candidates: 97% valid; 2% copies thrown away; nearest kept: 0.41 from "..." (real: 0.44)"""
+        what, where = corpus.plural(self.medium.name), f" in {out.name}/" if out else ""
+        parts = [f"{len(made.kept)} {what}{where}, from {made.drawn} candidates: {units.percent(made.valid_share)} valid"]
+        if bars := self.bars(made):
+            parts[0] += f", {units.percent(bars)} full bars"
+        parts.append(f"{units.percent(made.copy_share)} copies thrown away")
+        if nearest := made.nearest:
+            distance = f"{nearest.distance:.2f}" if nearest.distance is not None else "?"
+            real = f"(real {what}: {np.median(self.yardstick):.2f})"
+            parts.append(f'nearest kept: {distance} from "{nearest.nearest_name}" {real}')
+        return "; ".join(parts)
+
+    def bars(self, made: Made) -> float | None:
+        """The share of full bars over all valid candidates, where the medium counts bars."""
+        count = getattr(self.medium, "bars", None)
+        if count is None:
+            return None
+        pairs = [count(a.text) for a in (*made.kept, *made.rejected) if a.valid]
+        return sum(full for full, _ in pairs) / max(1, sum(counted for _, counted in pairs))
+
+    # --- delivery --------------------------------------------------------------------------------------------------------------------
+
+    def make(self) -> dict[str, Any]:
+        """The whole pipeline; returns what --json prints."""
+        _ = self.corpus, self.baselines, self.yardstick, self.outcome
+        self.prove()
+        out = self.project.out
+        clear(out, self.medium)
+        made = self.sample(self.table.count, out=out) if self.table.count else Made([], [], 0, Reading(), [])
+        with self.meter.charge(self.book, self.run_id, "page"):
+            model = self.deliver(made)
+            page = pages.write_page(out, self.facts(made), [*made.kept, *made.rejected], self.medium)
+        self.book.finish_run(self.run_id, "done", {"kept": len(made.kept)})
+        totals = self.book.totals(self.run_id)
+        self.say("ledger", ledger.summary(totals))
+        self.say("page", str(page))
+        return {
+            "page": str(page),
+            "model": str(model),
+            "corpus": json.loads(self.corpus.report.model_dump_json()),
+            "outcome": dataclasses.asdict(self.outcome),
+            "score": score_facts(self.score, self.baselines),
+            "proof": self.proof.summary,
+            "made": [dataclasses.asdict(a) for a in made.kept],
+            "drawn": made.drawn,
+            "valid": made.valid_share,
+            "copies": made.copy_share,
+            "totals": totals.plain(),
+            "notes": self.notes,
+        }
+
+    def deliver(self, made: Made | None = None) -> Path:
+        """The proved model folder, with its card, as out/model; one that was there is replaced."""
+        _ = self.proof
+        folder, target = self.folder, self.project.out / "model"
+        _write(folder / "loss.svg", self.loss_svg())
+        known = {
+            "cupola": cupola.__version__,
+            "medium": self.medium.name,
+            "name": self.name,
+            "corpus": self.corpus.fingerprint,
+            "length": self.table.train.length,
+            "yardstick": self.yardstick.tolist(),
+            "bits_per_byte": self.score.bits_per_byte,
+        }
+        _write(folder / "cupola.json", json.dumps(known, indent=1))
+        modeldir.write_card(folder, self.card(made))
+        temporary = target.with_name(".model")
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(folder, temporary)
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+        except OSError as e:
+            raise MachineError(
+                f"cannot write: {e.strerror}", str(target), "free some space; the model itself is kept in " + str(folder)
+            ) from None
+        return target
+
+    def card(self, made: Made | None) -> dict[str, Any]:
+        """What modeldir.write_card is told."""
+        report, outcome, base, totals = self.corpus.report, self.outcome, self.baselines, self.book.totals(self.run_id)
+        planned = train.read_plan(self.run)
+        origins = {s.licence: s for s in report.sources}
+        originality: dict[str, float] = {"real": float(np.median(self.yardstick))}
+        if made and made.kept:
+            originality |= {
+                "nearest": float(np.median([a.distance for a in made.kept if a.distance is not None])),
+                "copies": made.copy_share,
+            }
+        return {
+            "name": self.name,
+            "medium": self.medium.name,
+            "machine": str(self.meter.machine),
+            "proof": self.proof.summary,
+            "corpus": report.line(),
+            "licences": [
+                {
+                    "licence": licence,
+                    "documents": part.documents,
+                    "origin": origins[licence].credit if licence in origins else "",
+                    "allow": origins[licence].allow if licence in origins else None,
+                }
+                for licence, part in report.licences.items()
+            ],
+            "sources": [f"{s.source}{f', sha256 {s.digest}' if s.digest else ''}" for s in report.sources],
+            "plan": {
+                "steps": planned.max_steps,
+                "seconds": planned.seconds,
+                "law": "measured speed and the dial; quality was not forecast",
+            },
+            "outcome": {
+                "steps": outcome.steps,
+                "seconds": outcome.seconds,
+                "bits_per_byte": self.score.bits_per_byte,
+                "note": outcome.ended,
+            },
+            "scores": {
+                "bits_per_byte": {"value": self.score.bits_per_byte, "low": self.score.low, "high": self.score.high},
+                "ngram": base.ngram,
+                "xz": base.xz,
+                "byte_entropy": base.entropy,
+                "documents": self.score.documents,
+                "originality": originality,
+                **({"valid": made.valid_share} if made else {}),
+            },
+            "cost": {
+                "usd": totals.usd,
+                "usd_by": self.meter.usd_by,
+                "kwh": totals.joules / units.JOULES_PER_KWH,
+                "kwh_by": self.meter.joules_by,
+                "kwh_range": self.meter.joules_range,
+                "seconds": totals.seconds,
+            },
+            "limits": self.notes,
+            "versions": {"cupola": cupola.__version__, **train.versions()},
+            "curves": "loss.svg",
+        }
+
+    def facts(self, made: Made) -> pages.Facts:
+        """What the page is told."""
+        report, base, outcome, totals = self.corpus.report, self.baselines, self.outcome, self.book.totals(self.run_id)
+        planned = train.read_plan(self.run)
+        low, middle, high = np.percentile(self.yardstick, [10, 50, 90])
+        rows = [
+            pages.Row("training", units.seconds(planned.seconds or 0), units.seconds(outcome.seconds)),
+            pages.Row("steps", f"{planned.max_steps:,}", f"{outcome.steps:,}"),
+            pages.Row("quality", "not forecast", str(self.score)),
+            pages.Row(
+                "everything", str(self.budget), f"{units.seconds(totals.seconds)}, {units.usd(totals.usd)}, {units.kwh(totals.joules)}"
+            ),
+        ]
+        scores = [
+            pages.Score("this model", self.score.bits_per_byte, self.score.low, self.score.high),
+            pages.Score("n-gram, order 8", base.ngram),
+            pages.Score("xz, given the corpus", base.xz),
+            pages.Score("byte frequencies", base.entropy),
+        ]
+        energy = f"{units.kwh(totals.joules)}, {self.meter.joules_by} ±{units.percent(self.meter.joules_range)}"
+        return pages.Facts(
+            name=self.project.settings.project.name,
+            corpus=report.line(),
+            made=self.made_line(made, None),
+            rows=rows,
+            scores=scores,
+            figures={
+                "cost": f"{units.usd(totals.usd)}|{energy}",
+                "held-out bits per byte": f"{self.score.bits_per_byte:.2f}|n-gram {base.ngram:.2f}, xz {base.xz:.2f}",
+                "candidates": f"{made.drawn}|{units.percent(made.valid_share)} valid, {units.percent(made.copy_share)} copies",
+            },
+            proof=self.proof.summary,
+            cost=ledger.summary(totals),
+            curves=self.curves(),
+            marks={"delivered": outcome.best_step},
+            curve_note=outcome.ended,
+            yardstick=pages.Yardstick(low, middle, high, self.table.compose.copy_share * middle),
+            origins=[pages.Origin(s.source, s.licence, f"{s.files:,} files", s.credit) for s in report.sources],
+            versions={"cupola": cupola.__version__, **train.versions()},
+            lines=[_flat(line) for line in self.book.lines(self.run_id)],
+            notes=self.notes,
+        )
+
+
+# --- small parts ------------------------------------------------------------------------------------------------------------------------
+
+
+def vocabulary(medium: Medium, made: Corpus) -> int:
+    """Ids for a corpus of this size: the medium's for a megabyte, a factor of two less or more for each factor of eight."""
+    factor = (max(1, made.report.splits["train"].bytes) / 1_000_000) ** (1 / 3)
+    return int(min(4_096, max(300, 2 ** round(math.log2(medium.vocab_size * factor)))))
+
+
+def score_folder(folder: Path, documents: corpus.Split | list[Document], length: int, progress: Progress | None = None) -> evaluate.Score:
+    """Bits per byte of a model folder on whole documents, in float32 on all cores, a worker a core."""
+    network, tokenizer = modeldir.load(folder)
+    team = train.Workers(hardware.describe().cores)
+
+    def nats(ids: np.ndarray) -> np.ndarray:
+        return np.concatenate(team.map(lambda part: train.nats(network, part), np.array_split(ids, min(len(ids), team.count))))
+
+    try:
+        with train.single_threaded():
+            texts = [d.text for d in documents]
+            ids = (tokenizer.document(t) for t in texts)
+            return evaluate.bits_per_byte(nats, ids, [len(t.encode()) for t in texts], length, progress=progress)
+    finally:
+        team.close()
+
+
+def score_facts(score: evaluate.Score, base: evaluate.Baselines) -> dict[str, float | int | None]:
+    return {
+        "bits_per_byte": score.bits_per_byte,
+        "low": score.low,
+        "high": score.high,
+        "documents": score.documents,
+        "bytes": score.bytes,
+        "bits_per_document": score.bits_per_document,
+        "ngram": base.ngram,
+        "xz": base.xz,
+        "entropy": base.entropy,
+    }
+
+
+def clear(out: Path, medium: Medium) -> None:
+    """Remove what an earlier `make` put into out/: the numbered pieces and the page, nothing else."""
+    for path in out.glob(f"{medium.name}-[0-9]*.*"):
+        if path.stem.removeprefix(f"{medium.name}-").isdigit():
+            path.unlink()
+
+
+def _reading(totals: ledger.Totals) -> Reading:
+    return Reading(totals.seconds, totals.joules, totals.usd)
+
+
+def _flat(line: dict[str, Any]) -> dict[str, Any]:
+    """A ledger line without the long texts, for the page's drawer."""
+    return {k: (v if len(str(v)) <= 160 else f"{str(v)[:157]}…") for k, v in line.items() if k not in ("text", "settings", "id", "run")}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(f"cannot write: {e.strerror}", str(path), "free some space, or choose a folder you may write to") from None

@@ -1,0 +1,15 @@
+"""Real files <-> notation. One file a medium; MEDIA has one instance of each.
+
+Everything after this stage (tokenizer, model, engine, ledger) sees text only.
+"""
+
+from __future__ import annotations
+
+from cupola.media.base import Document, Medium, Pins, Problem
+from cupola.media.code import Code
+from cupola.media.text import Text
+from cupola.media.tune import Tune
+
+MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune())}
+
+__all__ = ["MEDIA", "Document", "Medium", "Pins", "Problem"]

@@ -1,0 +1,455 @@
+"""ABC <-> Score.
+
+`parse` reads ABC as people write it (version 2.1 and the older habits of tune books) and keeps what sounds. It drops titles, number, book,
+source, notes, history, words and every other line that says who or where; chord symbols and annotations in quotes; slurs, bowing and
+fingering, staccato, accents, fermatas, segno and D.C. marks; beams, spacing and line breaks. `print_abc` writes one canonical text for a
+Score: R, M, L, Q, K, then a line a section, nothing decorated. `print_file` writes the same music as people like to read it.
+
+An accidental holds for its own pitch to the end of the bar. Where the other reading of ABC (it holds in every octave) would sound different,
+what we write carries the accidental again, so that both readings agree. A tie to another pitch is a slur, and dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+
+from cupola.media.base import Problem
+from cupola.media.score import (
+    MODES,
+    WHOLE,
+    Bar,
+    Key,
+    Note,
+    Pitch,
+    Score,
+    bar_ticks,
+    drop_false_ties,
+    is_compound,
+    mend_repeats,
+    sections,
+    with_unit,
+    written,
+)
+
+_BODY = re.compile(
+    r"""(?P<field>\[[A-Za-z]:[^\]\n]*\]|(?<=\n)[A-Za-z]:(?![|:])[^\n]*)
+    |(?P<tuplet>\(([2-9])(?::(\d?))?(?::(\d?))?)
+    |(?P<skip>[ \t\r\n\\`*$y]+|%[^\n]*|"[^"\n]*"|!\w[\w.()+<>:-]*!|\+[A-Za-z.]+\+|[.H-SU-Wh-w!()])
+    |(?P<note>(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*))
+    |(?P<bar>(?:\[\||:*\||::+|:(?=\s*\[?[1-9]))(?:\[\||[|:\]])*(?:\s*\[(?=\d)|(?=\d))?(\d[\d,-]*)?)
+    |(?P<broken>>{1,3}|<{1,3})
+    |(?P<graces>\{([^}\n]*)\})
+    |(?P<tie>-)
+    |(?P<ornament>[T~])
+    |(?P<rest>[zx](\d*)(/*)(\d*))
+    |(?P<chord>\[((?:[\^_=]*[A-Ga-g][,']*\d*/*\d*|[uv.T~()\ -]|"[^"\n]*")+)\](\d*)(/*)(\d*))
+    |(?P<restbars>Z(\d*))
+    |(?P<ending>\[(\d[\d,-]*))""",
+    re.VERBOSE,
+)
+_HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
+_PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*)")
+_ALTER = {"^": 1, "^^": 2, "=": 0, "_": -1, "__": -2}
+_ACCIDENTAL = {alter: sign for sign, alter in _ALTER.items()}
+_KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)(.*)")
+_MODE = {"": "", "maj": "", "ion": "", "m": "m", "min": "m", "aeo": "m"} | {mode: mode for mode in MODES if len(mode) == 3}
+_RHYTHM = {"doublejig": "jig", "singlejig": "jig", "highlandfling": "fling", "reels": "reel", "jigs": "jig"}  # one word for one dance
+_CLOSES = {"|": 0, "||": 1, ":|": 2}  # of two lines in a row the stronger counts
+
+
+@dataclasses.dataclass(slots=True)
+class Reading:
+    """A tune as it was read: its music (None: `problems` says why), titles, and the offsets of each bar in the text."""
+
+    score: Score | None
+    problems: list[Problem]
+    titles: list[str]
+    spans: list[tuple[int, int]]
+
+
+class _Header:
+    """The lines down to K:. `end` is where the body begins."""
+
+    def __init__(self, text: str):
+        self.text, self.end, self.problems = text, len(text), []
+        self.titles: list[str] = []
+        self.metre, self.rhythm, self.tempo, self.key, self.sharps = "none", "", None, None, {}
+        self.unit: int | None = None
+        at, tempo = 0, ""
+        while at < len(text) and self.key is None:
+            stop = text.find("\n", at)
+            stop = len(text) if stop < 0 else stop
+            if match := _HEAD.match(text, at, stop):
+                tempo = match[2] if match[1] == "Q" else tempo
+                self._field(match[1], match[2].strip(), at)
+            elif text[at:stop].strip() and text[at] != "%":
+                self.problems.append((at, "not a header line", "header lines are a letter, a colon and a value, K: the last of them"))
+            at = stop + 1
+        if self.key is None:
+            self.problems.append((max(len(text) - 1, 0), "no key", "the header ends with a line K:, such as K:D"))
+            self.key = Key(0, 0, "")
+        self.end = min(at, len(text))
+        if self.unit is None:  # the standard's rule
+            self.unit = WHOLE // 16 if (bar_ticks(self.metre) or WHOLE) < WHOLE * 3 // 4 else WHOLE // 8
+        self.tempo = parse_tempo(tempo, self.metre)
+
+    def _field(self, letter: str, value: str, at: int) -> None:
+        if letter == "T" and value:
+            self.titles.append(value)
+        elif letter == "R":
+            word = re.sub(r"[^a-z]", "", value.lower())[:16]
+            self.rhythm = _RHYTHM.get(word, word)
+        elif letter == "V" and not re.match(r"1\b|\s*$", value):
+            self.problems.append((at, "several voices", "a tune is one voice"))
+        elif letter in "MLK":
+            self.change(letter, value, at)
+
+    def change(self, letter: str, value: str, at: int) -> None:
+        """Take an M:, L: or K: field, of the header or of the body."""
+        if letter == "M":
+            metre = parse_metre(value)
+            if metre is None:
+                self.problems.append((at, f"no metre {value!r}", "such as M:6/8, M:C, M:C| or M:none"))
+            self.metre = metre or self.metre
+        elif letter == "L":
+            match = re.fullmatch(r"(\d+)/(\d+)", value)
+            ticks = WHOLE * int(match[1]) / int(match[2]) if match and int(match[2]) else 0
+            if not ticks or ticks != int(ticks):
+                self.problems.append((at, f"no unit length {value!r}", "such as L:1/8"))
+            self.unit = int(ticks) or WHOLE // 8
+        else:
+            parsed = parse_key(value)
+            if parsed is None:
+                self.problems.append((at, f"no key {value!r}", "such as K:D, K:Am or K:Edor, with at most seven sharps or flats"))
+            self.key, self.sharps = parsed or (Key(0, 0, ""), {})
+
+
+def parse_metre(value: str) -> str | None:
+    """ "4/4" -> "C", "2/2" -> "C|", "3/4", "none"; None if it is no metre."""
+    value = value.split()[0] if value.split() else "none"
+    value = {"4/4": "C", "2/2": "C|"}.get(value, value)
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    known = value in ("C", "C|", "none") or (match and 0 < int(match[1]) <= 32 and match[2] in ("1", "2", "4", "8", "16", "32"))
+    return value if known else None
+
+
+def parse_key(value: str) -> tuple[Key, dict[int, int]] | None:
+    """ "Edor" -> (E dorian, {}); "D =c" -> (D major, {0: 0}): letters whose signature is overruled. None if it is no key."""
+    if value.startswith(("Hp", "HP")):
+        return Key(5, 0, "mix"), {}  # the Highland pipes
+    if value == "" or value.split()[0] == "none":
+        return Key(0, 0, ""), {}
+    match = _KEY.match(value)
+    if not match:
+        return None
+    mode = "m" if match[3] == "m" else match[3].lower()[:3]
+    rest = match[4] if mode in _MODE else match[3] + match[4]
+    key = Key("CDEFGAB".index(match[1]), {"#": 1, "b": -1, "": 0}[match[2]], _MODE.get(mode, ""))
+    if abs(key.fifths) > 7 or (mode not in _MODE and not re.match(r"cle|tre|bas|alt|exp|tra|oct|sta|sty", mode)):
+        return None
+    return key, {"cdefgab".index(m[2].lower()): _ALTER[m[1]] for m in re.finditer(r"(\^\^?|__?|=)([A-Ga-g])\b", rest)}
+
+
+def parse_tempo(value: str, metre: str) -> tuple[int, int, int] | None:
+    """ "3/8=120" or "120" (beats of the metre) -> (3, 8, 120); None where no number says how fast."""
+    value = re.sub(r'"[^"]*"', "", value)
+    if match := re.search(r"(\d+)/(\d+)\s*=\s*(\d+)", value):
+        beat, unit, per_minute = int(match[1]), int(match[2]), int(match[3])
+    elif match := re.fullmatch(r"\s*(\d+)\s*", value):
+        beat, unit, per_minute = (3, 8, int(match[1])) if is_compound(metre) else (1, 4, int(match[1]))
+    else:
+        return None
+    fits = 0 < beat <= 16 and unit in (1, 2, 4, 8, 16) and 20 <= per_minute <= 400
+    return (beat, unit, per_minute) if fits else None
+
+
+class _Body:
+    """The bars after the header, in writing order."""
+
+    def __init__(self, head: _Header):
+        self.head, self.problems = head, head.problems
+        self.bars: list[Bar] = []
+        self.spans: list[tuple[int, int]] = []
+        self.opens: list[int] = []  # bars that "|:" stands before
+        self.notes: list[Note] = []
+        self.signs: dict[int, int] = {}  # this bar's accidentals: step -> alter
+        self.graces: tuple[Pitch, ...] = ()
+        self.ornament, self.tuplet, self.left = "", None, 0
+        self.broken = (1, 1)  # numerator and denominator for the next note's length
+        self.ending, self.metre, self.key = 0, "", None  # what the next bar begins with
+        self.begin = self.stop = -1  # offsets of the bar's text
+        self._set_key()
+        self._scan(head.text, head.end)
+
+    def _set_key(self) -> None:
+        self.alters = [self.head.sharps.get(i, alter) for i, alter in enumerate(self.head.key.alters)]
+        self.signs.clear()
+
+    def _scan(self, text: str, at: int) -> None:
+        takes = {name: getattr(self, f"_{name}") for name in _BODY.groupindex}
+        while at < len(text):
+            match = _BODY.match(text, at)
+            if match is None:
+                stop = next((m.start() for m in _BODY.finditer(text, at)), len(text))
+                shown = text[at:stop] if stop - at < 20 else text[at : at + 17] + "..."
+                self.problems.append((at, f"not ABC: {shown!r}", "notes are A to G and a to g"))
+                at = stop
+                continue
+            kind = match.lastgroup
+            if kind not in ("skip", "bar", "ending"):
+                self.begin = at if self.begin < 0 else self.begin
+                self.stop = match.end()
+            takes[kind](match, at)
+            at = match.end()
+        if self.notes:
+            self._close("|", at)
+        if not any(note.pitches for bar in self.bars for note in bar.notes):
+            self.problems.append((max(at - 1, 0), "no notes", "music comes after the K: line"))
+
+    def _skip(self, match: re.Match, at: int) -> None:
+        pass
+
+    def _field(self, match: re.Match, at: int) -> None:
+        letter, value = match["field"].strip("[]")[0], match["field"].split(":", 1)[1].split("%")[0].strip(" ]\t\r")
+        if letter == "V" and value[:1] != "1":
+            self.problems.append((at, "several voices", "a tune is one voice"))
+        if letter not in "MLK":
+            return
+        before = (self.head.metre, self.head.key)
+        self.head.change(letter, value, at)
+        if letter == "K":
+            self._set_key()
+        if self.head.metre != before[0]:
+            self.metre = self.head.metre
+        if self.head.key != before[1]:
+            self.key = self.head.key
+
+    def _ticks(self, number: str, slashes: str, divisor: str, at: int, times: tuple[int, int] = (1, 1)) -> int:
+        """A length in ticks; says so if it is no whole number of them."""
+        over = int(divisor) if divisor else 2 ** len(slashes)
+        ticks, rest = divmod(self.head.unit * (int(number) if number else 1) * times[0], max(over, 1) * times[1])
+        if rest or not 0 < ticks <= 16 * WHOLE:
+            self.problems.append((at, "a length that is not a power of two of a whole note", "lengths are 1/64 of a whole note and up"))
+        return ticks
+
+    def _pitch(self, sign: str | None, name: str, octave: str) -> Pitch:
+        step = "CDEFGABcdefgab".index(name) + 7 * (octave.count("'") - octave.count(","))
+        if sign:
+            self.signs[step] = _ALTER[sign]
+        elif step not in self.signs and (last := self._last()) is not None and last.tie:
+            for pitch in last.pitches:  # a tie carries an accidental over the bar line
+                if pitch.step == step:
+                    return pitch
+        return Pitch(step, self.signs.get(step, self.alters[step % 7]))
+
+    def _last(self) -> Note | None:
+        """The note before this one, in the bar before if need be."""
+        if self.notes:
+            return self.notes[-1]
+        return self.bars[-1].notes[-1] if self.bars else None
+
+    def _note(self, match: re.Match, at: int) -> None:
+        _, sign, name, octave, *size = match.groups()[_BODY.groupindex["note"] - 1 :][:7]
+        self._add((self._pitch(sign, name, octave),), size, at)
+
+    def _rest(self, match: re.Match, at: int) -> None:
+        self._add((), match.groups()[_BODY.groupindex["rest"] :][:3], at)
+
+    def _chord(self, match: re.Match, at: int) -> None:
+        first = _BODY.groupindex["chord"]
+        inner = [m.groups() for m in _PITCH.finditer(re.sub(r'"[^"]*"', "", match[first + 1]))]
+        if not inner:
+            self.problems.append((at, "an empty chord", "write the notes between [ and ]"))
+            return
+        pitches = sorted({self._pitch(*parts[:3]) for parts in inner})
+        size = match.groups()[first + 1 :][:3]
+        if inner[0][3] or inner[0][4]:  # [B2d2] is [Bd]2
+            size = inner[0][3:]
+        self._add(tuple(pitches), size, at)
+
+    def _add(self, pitches: tuple[Pitch, ...], size: tuple[str, ...], at: int) -> None:
+        ticks = self._ticks(*size, at, self.broken)
+        self.notes.append(Note(pitches, ticks, False, self.graces, self.ornament, self.tuplet))
+        self.graces, self.ornament, self.tuplet, self.broken = (), "", None, (1, 1)
+        self.left -= 1
+
+    def _restbars(self, match: re.Match, at: int) -> None:
+        count = int(match[_BODY.groupindex["restbars"] + 1] or 1)
+        full = bar_ticks(self.head.metre) or WHOLE
+        for i in range(min(count, 64)):
+            self.notes.append(Note((), full))
+            if i < count - 1:
+                self._close("|", at)
+
+    def _tie(self, match: re.Match, at: int) -> None:
+        if self.notes and self.notes[-1].pitches:
+            self.notes[-1] = self.notes[-1]._replace(tie=True)
+
+    def _broken(self, match: re.Match, at: int) -> None:
+        marks = match["broken"]
+        most, over = 2 ** (len(marks) + 1) - 1, 2 ** len(marks)
+        long, short = (most, over), (1, over)
+        here, self.broken = (long, short) if marks[0] == ">" else (short, long)
+        if not self.notes:
+            self.problems.append((at, f"no note before {marks!r}", "it stands between two notes of one bar"))
+            return
+        ticks, rest = divmod(self.notes[-1].length * here[0], here[1])
+        if rest:
+            self.problems.append((at, "a length that is not a power of two of a whole note", "lengths are 1/64 of a whole note and up"))
+        self.notes[-1] = self.notes[-1]._replace(length=ticks)
+
+    def _graces(self, match: re.Match, at: int) -> None:
+        inside = match[_BODY.groupindex["graces"] + 1]
+        self.graces += tuple(self._pitch(m[1], m[2], m[3]) for m in _PITCH.finditer(inside))
+
+    def _ornament(self, match: re.Match, at: int) -> None:
+        self.ornament = match["ornament"]
+
+    def _tuplet(self, match: re.Match, at: int) -> None:
+        p, q, r = (int(part) if part else 0 for part in match.groups()[_BODY.groupindex["tuplet"] :][:3])
+        if self.left > 0:
+            self.problems.append((at, "a tuplet inside a tuplet", "end the first one before"))
+        self.tuplet = (p, q or default_tuplet(p, self.head.metre), r or p)
+        self.left = r or p
+
+    def _bar(self, match: re.Match, at: int) -> None:
+        line, ending = match["bar"], match[_BODY.groupindex["bar"] + 1] or ""
+        line = re.sub(r"\s*\[?\d.*|\s", "", line)
+        double = "||" in line or "]" in line or "[|" in line
+        self._close(":|" if re.search(r":\||^:", line) else "||" if double else "|", at)
+        if line.endswith(("|:", "::")):
+            self.opens.append(len(self.bars))
+        if ending:
+            self._begin_ending(ending, at)
+
+    def _ending(self, match: re.Match, at: int) -> None:
+        self._close("|", at)
+        self._begin_ending(match[_BODY.groupindex["ending"] + 1], at)
+
+    def _begin_ending(self, numbers: str, at: int) -> None:
+        if not re.fullmatch(r"[1-9]", numbers):
+            self.problems.append((at, f"no ending {numbers!r}", "endings have one number each: 1, 2, 3"))
+            return
+        self.ending = int(numbers)
+
+    def _close(self, close: str, at: int) -> None:
+        """End the bar. A line with no note before it belongs to the bar before."""
+        if self.broken != (1, 1) or (self.left > 0 and self.notes):
+            self.problems.append((at, "a bar line inside a pair or a tuplet", "its notes stand in one bar"))
+        self.signs.clear()
+        self.broken, self.left, self.tuplet = (1, 1), 0, None
+        if not self.notes:
+            if self.bars and not self.ending and _CLOSES[close] > _CLOSES[self.bars[-1].close]:
+                self.bars[-1] = dataclasses.replace(self.bars[-1], close=close)
+            return
+        self.bars.append(Bar(tuple(self.notes), close, self.ending, self.metre, self.key))
+        self.spans.append((self.begin, self.stop))
+        self.notes, self.begin = [], -1
+        self.ending, self.metre, self.key = 0, "", None
+
+
+def default_tuplet(p: int, metre: str) -> int:
+    """In the time of how many notes p stand when nothing says so (ABC 2.1, section 4.13)."""
+    return {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}.get(p, 3 if is_compound(metre) else 2)
+
+
+def parse(text: str, line: int = 1, strict: bool = False) -> Reading:
+    """Read one tune, a header and a body.
+
+    line: of the file it stands in, counted from 1, for its problems.
+    strict: a tune that breaks off without a closing line, and a "|:" without its ":|", are problems too; tune books have many of both.
+    """
+    head = _Header(text)
+    first, rhythm, tempo = (head.metre, head.key), head.rhythm, head.tempo  # the body's own M: and K: change the header's
+    body = _Body(head)
+    bars, mended = mend_repeats(drop_false_ties(body.bars), body.opens)
+    head.problems += [(body.spans[i][0], what, fix) for i, what, fix in mended if strict or "never closed" not in what]
+    if strict and not re.search(r"(:\||\|\||\|\])\s*$", text):
+        head.problems.append((max(len(text) - 1, 0), "the tune breaks off", "its last bar closes with || or :|"))
+    problems = [locate(text, *fault, line=line) for fault in sorted(head.problems)]
+    score = None if problems else with_unit(Score(first[0], WHOLE // 8, first[1], bars, rhythm, tempo))
+    return Reading(score, problems, head.titles, body.spans)
+
+
+def locate(text: str, at: int, what: str, fix: str, line: int = 1) -> Problem:
+    """A problem at an offset of a text whose first line is the `line`th."""
+    return Problem(text.count("\n", 0, at) + line, at - text.rfind("\n", 0, at), what, fix)
+
+
+def split(text: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of each tune of a file. A tune begins at X: and ends before the next; a file without X: but with K: is one tune."""
+    starts = [m.start() for m in re.finditer(r"^X:", text, re.MULTILINE)]
+    if not starts and re.search(r"^K:", text, re.MULTILINE):
+        starts = [0]
+    for start, stop in zip(starts, [*starts, len(text)][1:], strict=True):
+        yield text.count("\n", 0, start) + 1, text[start:stop]
+
+
+def print_abc(score: Score) -> str:
+    """The canonical ABC of a score: a line for each of R, M, L, Q and K, then a line a section. It ends without a newline."""
+    lines = [f"R:{score.rhythm}"] if score.rhythm else []
+    lines += [f"M:{score.metre}", f"L:1/{WHOLE // score.unit}"]
+    lines += ["Q:{}/{}={}".format(*score.tempo)] if score.tempo else []
+    lines += [f"K:{score.key}"]
+    speller = Speller(score)
+    for first, last in sections(score):
+        line = ""
+        for i in range(first, last + 1):
+            bar = score.bars[i]
+            if bar.ending:
+                line += f"[{bar.ending}" if i == first else str(bar.ending)
+            line += "".join(speller.bar(bar)) + bar.close
+        lines.append(line)
+    return "\n".join(lines)
+
+
+class Speller:
+    """Writes the bars of a score, in order, as ABC."""
+
+    def __init__(self, score: Score):
+        self.unit, self.key, self.metre = score.unit, score.key, score.metre
+
+    def bar(self, bar: Bar) -> list[str]:
+        """A piece of ABC for each note (a broken pair's mark with its first), changes of metre and key in front of the first."""
+        front = ""
+        if bar.metre:
+            self.metre, front = bar.metre, f"[M:{bar.metre}]"
+        if bar.key:
+            self.key, front = bar.key, front + f"[K:{bar.key}]"
+        self.signs: dict[int, int] = {}
+        pieces = [self._note(note, *size) for note, size in zip(bar.notes, written(bar.notes, self.unit), strict=True)]
+        return [front + pieces[0], *pieces[1:]]
+
+    def _note(self, note: Note, ticks: int, mark: str) -> str:
+        text = ""
+        if note.tuplet:
+            p, q, r = note.tuplet
+            text = f"({p}" if (q, r) == (default_tuplet(p, self.metre), p) else f"({p}:{q}:{r}"
+        if note.graces:
+            text += "{" + "".join(self._pitch(pitch) for pitch in note.graces) + "}"
+        pitches = "".join(self._pitch(pitch) for pitch in note.pitches) or "z"
+        text += note.ornament + (f"[{pitches}]" if len(note.pitches) > 1 else pitches)
+        return text + _size(ticks, self.unit) + ("-" if note.tie else "") + mark
+
+    def _pitch(self, pitch: Pitch) -> str:
+        step, alter = pitch
+        name, octave = "CDEFGAB"[step % 7], step // 7
+        name = name + "," * -octave if octave < 1 else name.lower() + "'" * (octave - 1)
+        plain = self.key.alters[step % 7]
+        octaves = {a for other, a in self.signs.items() if other % 7 == step % 7}  # what an accidental in another octave may mean
+        if alter == self.signs.get(step, plain) and octaves <= {alter}:
+            return name
+        self.signs[step] = alter
+        return _ACCIDENTAL[alter] + name
+
+
+def _size(ticks: int, unit: int) -> str:
+    """A length as ABC has it: "" one unit, 2, 3/2, / a half, /4."""
+    if ticks % unit == 0:
+        return "" if ticks == unit else str(ticks // unit)
+    over = unit // math.gcd(ticks, unit)
+    number = ticks * over // unit
+    return ("" if number == 1 else str(number)) + ("/" if over == 2 and number == 1 else f"/{over}")

@@ -1,0 +1,206 @@
+"""Score -> a printed page: MEI, which verovio draws as SVG.
+
+MEI and not ABC goes to verovio, because its ABC reader (6.4) leaves out the brackets of first and second endings. Beams and the places where
+a length is split into tied notes are made from the metre; a key or metre that changes is printed where it does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from cupola.errors import MachineError
+from cupola.media.score import WHOLE, Bar, Key, Note, Pitch, Score, bar_ticks, beat_ticks, length, played_lengths, sections
+
+_ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
+_LENGTHS = sorted(((WHOLE // 2**i * (2 ** (dots + 1) - 1) // 2**dots, 2**i, dots) for i in range(9) for dots in range(3) if i + dots < 9), reverse=True)
+OPTIONS = {
+    "inputFrom": "mei",
+    "pageWidth": 2100,
+    "pageHeight": 60000,  # one page, cut to what is on it
+    "adjustPageHeight": True,
+    "breaks": "auto",
+    "footer": "none",
+    "header": "auto",
+    "scale": 40,
+    "svgViewBox": True,
+    "svgHtml5": False,
+    "xmlIdSeed": 1,
+    "spacingNonLinear": 0.55,
+    "justifyVertically": False,
+}
+
+
+class _Engraver:
+    """Writes the measures of one score, in order."""
+
+    def __init__(self, score: Score):
+        self.score, self.key, self.metre = score, score.key, score.metre
+        self.count = 0  # of notes: their ids
+        self.tied: tuple[Pitch, ...] = ()
+
+    def measure(self, number: int, bar: Bar, upbeat: bool, opens: bool) -> str:
+        """Measure `number`, from 1; upbeat: if it is short, it lacks its beginning; opens: a repeat begins here."""
+        change = ""
+        if bar.metre or bar.key:
+            self.metre, self.key = bar.metre or self.metre, bar.key or self.key
+            change = f"<scoreDef{_signature(bar.key) if bar.key else ''}{_metre(bar.metre)}/>"
+        self.signs: dict[int, int] = {}
+        self.marks: list[str] = []
+        right = {":|": "rptend", "||": "end" if number == len(self.score.bars) else "dbl", "|": "single"}[bar.close]
+        left = ' left="rptstart"' if opens else ""
+        layer = self._layer(bar, upbeat)
+        if number == 1 and self.score.tempo:
+            self.marks.append(_tempo(self.score.tempo))
+        marks = "".join(self.marks)
+        return (
+            f'{change}<measure n="{number}"{left} right="{right}"><staff n="1"><layer n="1">{layer}</layer></staff>{marks}</measure>'
+        )
+
+    def _layer(self, bar: Bar, upbeat: bool) -> str:
+        """The notes, in tuplets and beams. A beam is closed at each beat; an upbeat's beats are counted from the bar's end."""
+        full, beat = bar_ticks(self.metre), beat_ticks(self.metre)
+        at = max(0, full - length(bar)) if full and upbeat else 0
+        out, group, left = [], [], 0  # group: elements that a beam may join
+        for note, ticks in zip(bar.notes, played_lengths(bar.notes), strict=True):
+            if note.tuplet:
+                out, group = [*out, _beam(group)], []
+                left = note.tuplet[2]
+                p, q, _ = note.tuplet
+                out.append(f'<tuplet num="{p}" numbase="{q}">')
+            short = note.length < WHOLE // 4 and bool(note.pitches)
+            pieces = self._pieces(note)
+            if not short:
+                out, group = [*out, _beam(group), *pieces], []
+            else:
+                group += pieces
+            at += ticks
+            left -= 1
+            if left == 0:
+                out, group = [*out, _beam(group), "</tuplet>"], []
+            elif left < 0 and at % beat == 0:
+                out, group = [*out, _beam(group)], []
+        return "".join([*out, _beam(group)])
+
+    def _pieces(self, note: Note) -> list[str]:
+        """The note as one element, or as several tied ones where no single sign has its length; grace notes before it."""
+        out = []
+        for pitch in note.graces:
+            out.append(f'<note grace="unacc" dur="8" stem.dir="up"{self._pitch(pitch)}/>')
+        parts = _split(note.length)
+        for i, (dur, dots) in enumerate(parts):
+            self.count += 1
+            ident = f"n{self.count}"
+            size = f'dur="{dur}"' + (f' dots="{dots}"' if dots else "")
+            last = i == len(parts) - 1
+            if not note.pitches:
+                out.append(f'<rest xml:id="{ident}" {size}/>')
+                continue
+            notes = []
+            for pitch in note.pitches:
+                ends = i > 0 or pitch in self.tied
+                begins = not last or note.tie
+                tie = {(False, False): "", (False, True): ' tie="i"', (True, True): ' tie="m"', (True, False): ' tie="t"'}[ends, begins]
+                notes.append(f"{tie}{self._pitch(pitch)}")
+            if len(notes) == 1:
+                out.append(f'<note xml:id="{ident}" {size}{notes[0]}/>')
+            else:
+                out.append(f'<chord xml:id="{ident}" {size}>' + "".join(f"<note{n}/>" for n in notes) + "</chord>")
+            if i == 0 and note.ornament:
+                self.marks.append(f'<{"trill" if note.ornament == "T" else "turn"} startid="#{ident}" place="above"/>')
+        self.tied = note.pitches if note.tie else ()
+        return out
+
+    def _pitch(self, pitch: Pitch) -> str:
+        step, alter = pitch
+        sign = ""
+        if alter != self.signs.get(step, self.key.alters[step % 7]):
+            self.signs[step] = alter
+            sign = f' accid="{_ACCIDENTALS[alter]}"'
+        elif alter:
+            sign = f' accid.ges="{_ACCIDENTALS[alter]}"'
+        return f' pname="{"cdefgab"[step % 7]}" oct="{4 + step // 7}"{sign}'
+
+
+def _beam(elements: list[str]) -> str:
+    real = [e for e in elements if "grace=" not in e]
+    return "<beam>" + "".join(elements) + "</beam>" if len(real) > 1 else "".join(elements)
+
+
+def _split(ticks: int) -> list[tuple[int, int]]:
+    """A length as (1 / part of a whole note, dots), longest first: 5 eighths are a half and an eighth."""
+    out = []
+    while ticks:
+        size, dur, dots = next(entry for entry in _LENGTHS if entry[0] <= ticks)
+        out.append((dur, dots))
+        ticks -= size
+    return out
+
+
+def _signature(key: Key) -> str:
+    fifths = key.fifths
+    return f' keysig="{abs(fifths)}{"s" if fifths > 0 else "f" if fifths else ""}"'
+
+
+def _metre(metre: str) -> str:
+    if metre in ("", "none"):
+        return ""
+    if metre in ("C", "C|"):
+        count = 4 if metre == "C" else 2
+        return f' meter.count="{count}" meter.unit="{count}" meter.sym="{"common" if metre == "C" else "cut"}"'
+    count, unit = metre.split("/")
+    return f' meter.count="{count}" meter.unit="{unit}"'
+
+
+def _tempo(tempo: tuple[int, int, int]) -> str:
+    beat, unit, per_minute = tempo
+    quarters = per_minute * beat * 4 / unit
+    return f'<tempo tstamp="1" midi.bpm="{quarters:g}" place="above">{beat}/{unit} = {per_minute}</tempo>'
+
+
+def mei(score: Score, title: str = "") -> str:
+    """The score as MEI 5, one staff with a treble clef."""
+    engraver, body = _Engraver(score), []
+    for first, last in sections(score):
+        repeated = any(bar.close == ":|" for bar in score.bars[first : last + 1])
+        ending = False
+        for i in range(first, last + 1):
+            bar = score.bars[i]
+            if bar.ending:
+                body.append(("</ending>" if ending else "") + f'<ending n="{bar.ending}" label="{bar.ending}.">')
+                ending = True
+            body.append(engraver.measure(i + 1, bar, i == first, opens=repeated and i == first and first > 0))
+        body.append("</ending>" if ending else "")
+    head = f"<titleStmt><title>{escape(_printable(title))}</title></titleStmt>"
+    definition = (
+        f"<scoreDef{_signature(score.key)}{_metre(score.metre)}><staffGrp>"
+        '<staffDef n="1" lines="5" clef.shape="G" clef.line="2"/></staffGrp></scoreDef>'
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><mei xmlns="http://www.music-encoding.org/ns/mei" meiversion="5.0"><meiHead><fileDesc>'
+        f"{head}<pubStmt/></fileDesc></meiHead><music><body><mdiv><score>{definition}<section>{''.join(body)}</section></score></mdiv>"
+        "</body></music></mei>"
+    )
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", " ", text)
+
+
+def write_svg(score: Score, path: Path, title: str = "") -> Path:
+    """The score as one SVG page, as tall as it needs to be. Raises MachineError without verovio, or where it cannot be written."""
+    try:
+        import verovio
+    except ImportError:
+        raise MachineError("verovio is not installed: it draws scores", "tune", 'pip install "cupola[music]"') from None
+    verovio.enableLog(verovio.LOG_OFF)
+    toolkit = verovio.toolkit()
+    toolkit.setOptions(OPTIONS)
+    toolkit.loadData(mei(score, title))
+    drawn = toolkit.renderToSVG(1).replace("</desc>", '</desc><rect width="100%" height="100%" fill="white"/>', 1)
+    try:
+        path.write_text(drawn, "utf-8", newline="\n")
+    except OSError as e:
+        raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give a folder you may write to") from None
+    return path

@@ -1,0 +1,9 @@
+"""Tunes (being written)."""
+
+from __future__ import annotations
+
+
+class Tune:
+    """Stub while being written."""
+
+    name = "tune"

