@@ -204,7 +204,7 @@ def new(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
     medium: Annotated[str, typer.Option(help="What the files are: tune, text, code.")],
     source: Annotated[Path, typer.Option("--from", help="The folder that holds them.")],
-    licence: Annotated[str, typer.Option(help="Who may use these files, and how.")] = "own",
+    licence: Annotated[str, typer.Option(help="Who may use these files, and how.")] = "own work",
     minutes: Annotated[float, typer.Option(help="Budget.")] = 5.0,
     name: Annotated[str | None, typer.Option(help="Of the project.")] = None,
     json: Json = False,

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from cupola.engine import Completion, Engine
     from cupola.evaluate import Nearest, Originality, Score
 
+Progress = Callable[[str, float | None], None]
+
 SEEDS = 1_000_003  # candidate i of seed s draws with s * SEEDS + i: seeds that people use, 0, 1, 2, share no candidate
 SEED_LIMIT = 2**31 - 1  # llama.cpp takes 32 bits, and the highest value means a seed by chance
 
@@ -53,7 +56,7 @@ class ComposeConfig(Config):
     most_candidates: int = Field(16, ge=1)  # for each piece that is wanted; then fewer are delivered
     copy_share: float = Field(0.5, ge=0, le=1)  # of the median distance of real held-out documents: nearer is a copy
     tries: int = Field(8, ge=1)  # of repaint, vary and extend for each result
-    most_tokens: int = Field(2048, ge=16)  # a piece that has not ended by then is cut to whole units
+    most_tokens: int = Field(1024, ge=16)  # a piece that has not ended by then is cut to whole units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Kit:
     run: str  # the ledger's
     model: str  # its name, as the ledger keeps it
     config: ComposeConfig = dataclasses.field(default_factory=ComposeConfig)
+    progress: Progress | None = None
 
     @property
     def window(self) -> int:
@@ -200,11 +204,13 @@ def sample(
     pins: Pins | None = None,
     seed: int = 0,
     out: Path | None = None,
+    replace: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Made:
     """n new pieces, likeliest first; fewer, with a note, when `most_candidates` draws for each gave no more.
 
-    prompt: notation that every piece begins with. out: a folder for the kept pieces' files (tune-01.abc, ...), none are written if None.
+    prompt: notation that every piece begins with. out: a folder for the kept pieces' files (none are written if None): tune-01.abc and so
+    on, numbered on from those that are there, or over them if `replace`.
     stop: asked before each further round of draws; True delivers what there is.
     Raises ConfigError for n under 1, DataError for a prompt that no valid piece begins with.
     """
@@ -212,22 +218,22 @@ def sample(
     pins = dataclasses.replace(pins or Pins(), prompt=prompt)
     candidates: list[Candidate] = []
     chosen: list[Candidate] = []
+    notes: list[str] = []
     with kit.meter.charge(kit.book, kit.run, "candidates") as bill:
         size = n * kit.config.candidates
         while size:
             new = [Candidate(prompt, _seed(seed, len(candidates) + i)) for i in range(size)]
-            _draw(kit, new, pins)
-            for candidate in new:
-                _judge(kit, candidate, pins, kit.copy_below)
+            notes = _draw(kit, new, pins)
+            _judge_all(kit, new, pins, kit.copy_below)
             bill.settle()
             if prompt and not candidates:
                 _refuse_hopeless(kit.medium, prompt, new)
             candidates += new
             chosen = choose(kit, candidates, n, apart=kit.copy_below)
             size = 0 if stop() else _more(kit.config, n, len(chosen), len(candidates))
-    stems = [f"{kit.medium.name}-{i:0{max(2, len(str(n)))}d}" for i in range(1, n + 1)]
+    stems = _numbered(kit.medium.name, n, None if replace else out)
     known = {name: value for name, value in (("least", pins.least), ("most", pins.most)) if value is not None}
-    return _record(kit, candidates, chosen, bill.spent, _Order(n, stems, out, pins=known, prompt=prompt))
+    return _record(kit, candidates, chosen, bill.spent, _Order(n, stems, out, pins=known, prompt=prompt, notes=notes))
 
 
 def _more(config: ComposeConfig, n: int, have: int, drawn: int) -> int:
@@ -238,15 +244,16 @@ def _more(config: ComposeConfig, n: int, have: int, drawn: int) -> int:
     return max(0, min(max(needed, n), n * config.most_candidates - drawn, 4 * drawn))
 
 
-def _draw(kit: Kit, candidates: list[Candidate], pins: Pins) -> None:
-    """Let the model write each candidate until it ends by itself, or is too long; then cut it to whole units."""
-    _go_on(kit, candidates, kit.medium.grammar(pins), lambda c: pins.most is not None and len(kit.medium.spans(c.text)) > pins.most)
+def _draw(kit: Kit, candidates: list[Candidate], pins: Pins) -> list[str]:
+    """Let the model write each candidate until it ends by itself, or is too long; then cut it to whole units. Returns notes."""
+    notes = _go_on(kit, candidates, kit.medium.grammar(pins), lambda c: pins.most is not None and len(kit.medium.spans(c.text)) > pins.most)
     for candidate in candidates:
         if pins.most is not None and len(spans := kit.medium.spans(candidate.text)) > pins.most:
             shorter = candidate.text[: spans[pins.most][0]]
             candidate.text = shorter if not kit.medium.check(shorter) else candidate.text
         elif not candidate.ended and len(spans := kit.medium.spans(candidate.text)) > 1:
             candidate.text = candidate.text[: spans[-1][0]]  # the last unit may be half a one
+    return notes
 
 
 def _refuse_hopeless(medium: Medium, prompt: str, candidates: list[Candidate]) -> None:
@@ -374,7 +381,7 @@ def _edit(
         for candidate in candidates:
             if candidate.text == original and not candidate.why:
                 candidate.why = "unchanged: the same as before"
-            _judge(kit, candidate, Pins(), min(kit.copy_below, before.distance))
+        _judge_all(kit, candidates, Pins(), min(kit.copy_below, before.distance))
     if before.distance < kit.copy_below:
         notes.append(f"the piece itself is near the corpus, {before.distance:.2f} from {_name(before)!r}: so is what comes of it")
     chosen = choose(kit, candidates, order.n, apart=0.0, count=count)
@@ -382,8 +389,15 @@ def _edit(
 
 
 def _edited(kit: Kit, n: int, stem: str, out: Path | None, do: str, **pins: object) -> _Order:
-    name = f"{stem or kit.medium.name}-{do}"
-    return _Order(n, [name] if n == 1 else [f"{name}-{i:02d}" for i in range(1, n + 1)], out, pins={"do": do, **pins})
+    return _Order(n, _numbered(f"{stem or kit.medium.name}-{do}", n, out), out, pins={"do": do, **pins})
+
+
+def _numbered(name: str, n: int, out: Path | None) -> list[str]:
+    """n names for files, numbered on from those of that name that are in `out`, so that nothing there is written over."""
+    taken = re.compile(re.escape(name) + r"-(\d+)\.")
+    there = [int(found[1]) for path in (out.iterdir() if out and out.is_dir() else ()) if (found := taken.match(path.name))]
+    first = max(there, default=0) + 1
+    return [f"{name}-{i:0{max(2, len(str(n)))}d}" for i in range(first, first + n)]
 
 
 def _check_number(n: int) -> None:
@@ -421,7 +435,7 @@ def _go_on(kit: Kit, candidates: list[Candidate], grammar: str | None, enough: C
             _request(kit, ids, room, seed, grammar if stretch == 0 else None)
             for (ids, _), room, seed in zip(contexts, rooms, seeds, strict=True)
         ]
-        for candidate, completion in zip(pending, kit.engine.generate(requests), strict=True):
+        for candidate, completion in zip(pending, kit.engine.generate(requests, kit.progress), strict=True):
             candidate.add(completion)
         pending = [c for c in pending if not c.ended and c.tokens < kit.config.most_tokens and not enough(c)]
         stretch += 1
@@ -456,7 +470,7 @@ def _fill(kit: Kit, candidates: list[Candidate], start: int, end: int, *, forgiv
         ids, room, note = _gap(kit, candidate.text, start, end)
         notes += note
         asked.append(_request(kit, ids, room, (candidate.seed + start * SEEDS) % SEED_LIMIT))
-    for candidate, completion in zip(candidates, kit.engine.generate(asked), strict=True):
+    for candidate, completion in zip(candidates, kit.engine.generate(asked, kit.progress), strict=True):
         text = candidate.text[:start] + completion.text + candidate.text[end:]
         fits = completion.stop == "eos" and not kit.medium.check(text)
         candidate.put(text if fits or not forgiving else candidate.text, completion, counts=fits or not forgiving)
@@ -493,6 +507,13 @@ def _gap(kit: Kit, text: str, start: int, end: int) -> tuple[list[int], int, lis
 # --- judging, choosing, recording ---------------------------------------------------------------------------------------------------
 
 
+def _judge_all(kit: Kit, candidates: list[Candidate], pins: Pins, copy_below: float) -> None:
+    for i, candidate in enumerate(candidates):
+        _judge(kit, candidate, pins, copy_below)
+        if kit.progress:
+            kit.progress("compare with the corpus", (i + 1) / len(candidates))
+
+
 def _judge(kit: Kit, candidate: Candidate, pins: Pins, copy_below: float) -> None:
     """Check the candidate, find its nearest document, and say what speaks against it, if anything does."""
     medium = kit.medium
@@ -517,9 +538,12 @@ def choose(kit: Kit, candidates: Sequence[Candidate], n: int, *, apart: float, c
     """The n best of those that nothing speaks against, best first, no two nearer to each other than `apart`; at most n.
 
     Order: the wanted number of units, if `count` says one; ended by itself; within what is usual (not likelier than 95% of real pieces,
-    nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw.
+    nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw, and one whose likelihood llama.cpp could not
+    say (characters of several tokens) stands in the middle.
     """
-    left = sorted((c for c in candidates if not c.why), key=lambda c: _rank(kit.usual, c, count))
+    left = [c for c in candidates if not c.why]
+    middle = float(np.median([c.logprob_per_byte for c in left if c.logprob_per_byte is not None] or [0.0]))
+    left.sort(key=lambda c: _rank(kit.usual, c, count, middle))
     chosen: list[Candidate] = []
     for candidate in left:
         if len(chosen) == n:
@@ -529,15 +553,15 @@ def choose(kit: Kit, candidates: Sequence[Candidate], n: int, *, apart: float, c
     return chosen
 
 
-def _rank(usual: Usual, candidate: Candidate, count: int | None) -> tuple[int, bool, bool, float]:
-    likely = candidate.logprob_per_byte
-    dull = likely is not None and usual.logprob_per_byte is not None and likely > usual.logprob_per_byte[1]
+def _rank(usual: Usual, candidate: Candidate, count: int | None, middle: float) -> tuple[int, bool, bool, float]:
+    likely = middle if candidate.logprob_per_byte is None else candidate.logprob_per_byte
+    dull = usual.logprob_per_byte is not None and likely > usual.logprob_per_byte[1]
     odd = count is None and usual.units is not None and not usual.units[0] <= candidate.units <= usual.units[1]
     return (
         0 if count is None else abs(candidate.units - count),
         count is None and not candidate.ended,
         count is None and (dull or odd),
-        -likely if likely is not None else math.inf,
+        -likely,
     )
 
 
@@ -552,7 +576,8 @@ def _share(spent: Reading, candidates: list[Candidate]) -> None:
 def _record(kit: Kit, candidates: list[Candidate], chosen: list[Candidate], spent: Reading, order: _Order) -> Made:
     """Write the chosen pieces' files, put every candidate into the ledger, kept ones first, and return all of it.
 
-    A file that cannot be written still leaves every candidate in the ledger.
+    A file that cannot be written still leaves every candidate in the ledger. A piece that was kept at another time and is not chosen now
+    stays kept.
     """
     _share(spent, candidates)
     _give_reasons(kit, chosen, candidates)
@@ -568,7 +593,8 @@ def _record(kit: Kit, candidates: list[Candidate], chosen: list[Candidate], spen
         raise MachineError(f"cannot be written: {e.strerror or e}", str(order.out), "give a folder that you may write to") from e
     finally:
         kept = [_artefact(kit, c, True, names, order) for c, names in zip(chosen, files, strict=True)]
-        rejected = [_artefact(kit, c, False, [], order) for c in others]
+        before = {a.id for a in kit.book.artefacts(kept=True)} | {order.parent}  # the last choice about a thing counts: leave those be
+        rejected = [_artefact(kit, c, None if artefact_id(c.text) in before else False, [], order) for c in others]
         for artefact in (*kept, *rejected):
             kit.book.artefact(artefact)
     return Made(kept, rejected, order.n, spent, [*order.notes, *_short(order.n, chosen, others)])
@@ -592,7 +618,7 @@ def _give_reasons(kit: Kit, chosen: list[Candidate], candidates: list[Candidate]
         candidate.why = "kept: among the likeliest of those that are valid and no copies"
 
 
-def _artefact(kit: Kit, c: Candidate, kept: bool, files: list[str], order: _Order) -> Artefact:
+def _artefact(kit: Kit, c: Candidate, kept: bool | None, files: list[str], order: _Order) -> Artefact:
     made = {"id": artefact_id(c.text), "medium": kit.medium.name, "model": kit.model, "run": kit.run, "text": c.text, "seed": c.seed}
     asked = {"prompt": order.prompt, "pins": order.pins, "parent": order.parent}
     cost = dataclasses.asdict(c.cost)

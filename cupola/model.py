@@ -46,10 +46,14 @@ class ModelConfig(Config):
 def dial(params: float, vocab_size: int, max_position_embeddings: int = 256) -> ModelConfig:
     """The shape whose parameter count is nearest to `params` (embeddings counted), by the proportions measured to work.
 
-    Width in steps of 32, a layer per 32 to 48 of width (4 at 128, 6 at 256), heads of 64 (32 below width 128), MLP of 8/3 width
-    rounded to 32.
+    Width in steps of 32 (16 below 128), a layer per 32 to 48 of width (4 at 128, 6 at 256), heads of 64 (32 and less below 128), MLP of
+    8/3 width rounded to 32.
     """
-    shapes = (_shape(width, depth, vocab_size, max_position_embeddings) for width in range(32, 2049, 32) for depth in _depths(width))
+    shapes = (
+        _shape(width, depth, vocab_size, max_position_embeddings)
+        for width in (*range(32, 128, 16), *range(128, 2049, 32))
+        for depth in _depths(width)
+    )
     return min(shapes, key=lambda c: abs(math.log(count_parameters(c) / params)))
 
 
@@ -58,7 +62,7 @@ def _depths(width: int) -> range:
 
 
 def _shape(width: int, depth: int, vocab_size: int, length: int) -> ModelConfig:
-    head_dim = 64 if width % 64 == 0 and width >= 128 else 32
+    head_dim = 64 if width % 64 == 0 and width >= 128 else 32 if width % 32 == 0 else width // 2
     heads = width // head_dim
     return ModelConfig(
         vocab_size=vocab_size,

@@ -165,11 +165,11 @@ count = 12   # new pieces to make
 
 [[models.{model}.sources]]
 source = {source}   # {files}
-licence = {licence}   # who may use these files, and how; "own" for your own work
+licence = {licence}   # who may use these files, and how; "own work" if they are yours
 """
 
 
-def new(folder: Path, medium: str, source: Path, *, licence: str = "own", minutes: float = 5, name: str | None = None) -> Path:
+def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", minutes: float = 5, name: str | None = None) -> Path:
     """Write a starter cupola.toml for a folder of one's own files; returns its path.
 
     Raises ConfigError for an unknown medium or a project that is there already, DataError when the folder holds no file of the medium.

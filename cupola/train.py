@@ -144,8 +144,8 @@ class Schedule:
     def ending(self, step: int, end: int, decay_steps: int) -> Schedule:
         """This schedule, changed at `step` to end at `end` with a decay of `decay_steps` or all that is left; the rate does not jump."""
         end = max(end, step + 1)
-        begin = max(step, end - decay_steps)
-        top = self.scale(step) if step >= self.decay_from or begin == step else 1.0
+        begin = step if step >= self.decay_from else max(step, end - decay_steps)
+        top = self.scale(step) if begin == step else 1.0
         return Schedule(self.warmup, begin, end, top)
 
 

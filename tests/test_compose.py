@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cupola import ledger
-from cupola.compose import ComposeConfig, Kit, Usual, choose, extend, mask, read_piece, repaint, sample, vary
+from cupola.compose import Candidate, ComposeConfig, Kit, Usual, choose, extend, mask, read_piece, repaint, sample, vary
 from cupola.engine import Completion
 from cupola.errors import ConfigError, DataError, MachineError
 from cupola.hardware import Price
@@ -290,6 +290,38 @@ def test_a_folder_that_cannot_be_written_loses_no_candidate(kit, tmp_path):
     assert len(k.book.artefacts()) == 8
 
 
+def test_a_second_round_of_pieces_writes_over_none_of_the_first_unless_told_to(kit, tmp_path):
+    k = kit()
+    first, second = sample(k, 2, out=tmp_path / "out"), sample(k, 2, seed=1, out=tmp_path / "out")
+    assert [a.files for a in second.kept] == [["tune-03.bars"], ["tune-04.bars"]]
+    assert (tmp_path / "out" / "tune-01.bars").read_text() == first.kept[0].text
+    assert [a.files for a in sample(k, 2, seed=2, out=tmp_path / "out", replace=True).kept] == [["tune-01.bars"], ["tune-02.bars"]]
+
+
+def test_what_was_kept_before_stays_kept_when_another_run_draws_it_and_passes_it_over(kit):
+    k = kit()
+    before = sample(k, 3)
+    again = ComposeConfig(candidates=12)
+    later = sample(dataclasses.replace(k, run=k.book.start_run("sample", "again"), config=again), 1)
+    assert {a.id for a in before.kept} <= {a.id for a in (*later.kept, *later.rejected)}
+    assert {a.id for a in k.book.artefacts(kept=True)} == {a.id for a in before.kept}
+
+
+def test_a_piece_that_was_kept_is_not_thrown_away_by_a_repainting_that_changes_nothing(kit):
+    k = kit(lambda seen, r: ("cccc|dddd", "eos") if "<mid>" in seen else (PIECE, "eos"))
+    assert sample(k, 1).kept[0].text == PIECE
+    repaint(k, PIECE, 3, 4)
+    assert [a.text for a in k.book.artefacts(kept=True)] == [PIECE]
+
+
+def test_a_piece_of_unknown_likelihood_stands_in_the_middle(kit):
+    nats = {0: 0.1, 1: math.nan, 2: 0.9}
+    k = kit()
+    candidates = [Candidate(f"K:c\n{c * 4}|]", i, drawn="x", logprob=-nats[i], ended=True) for i, c in enumerate("abc")]
+    candidates[1].logprob = None
+    assert [c.seed for c in choose(k, candidates, 3, apart=0.0)] == [0, 1, 2]
+
+
 def test_no_pieces_is_not_a_number_of_pieces(kit):
     with pytest.raises(ConfigError, match=r"-n: 0 pieces\n  ask for one or more"):
         sample(kit(), 0)
@@ -397,6 +429,7 @@ def test_a_corpus_piece_may_be_repainted_but_never_back_into_the_corpus(kit):
 def test_several_repaintings_can_be_kept_and_their_files_are_numbered(kit, tmp_path):
     made = repaint(kit(fill_by_seed), PIECE, 3, 4, n=2, stem="my tune", out=tmp_path / "out")
     assert [a.files for a in made.kept] == [["my tune-repaint-01.bars"], ["my tune-repaint-02.bars"]]
+    assert repaint(kit(fill_by_seed), PIECE, 3, 4, stem="my tune", out=tmp_path / "out").kept[0].files == ["my tune-repaint-03.bars"]
 
 
 # --- vary and extend ----------------------------------------------------------------------------------------------------------------
@@ -413,7 +446,9 @@ def test_vary_fills_about_the_share_and_leaves_the_rest(kit):
 def test_fillings_longer_than_what_was_there_do_not_shift_the_other_gaps(kit):
     (piece,) = vary(kit(lambda seen, r: (bars(random.Random(r.seed), 3)[:-1], "eos")), PIECE, 0.5, seed=3).kept
     assert piece.text.count("|") == 8 + 2
-    assert [b for b in piece.text.split("|") if len(set(b)) == 1] == [b for b in PIECE.split("|") if b in piece.text]
+    masked = {i for first, last in piece.pins["masked"] for i in range(first, last + 1)}
+    rest = [bar for i, bar in enumerate(PIECE[4:].split("|")[:-1], start=1) if i not in masked]
+    assert [bar for bar in piece.text[4:].split("|") if len(set(bar)) == 1 and bar != "]"] == rest
 
 
 def test_vary_is_the_same_for_a_seed_and_another_for_another(kit):
@@ -488,8 +523,6 @@ def test_the_first_piece_of_a_file_is_taken_and_the_others_are_mentioned(tmp_pat
 
 
 def test_choosing_is_stable_and_leaves_out_what_anything_speaks_against(kit):
-    from cupola.compose import Candidate
-
     candidates = [Candidate(f"K:c\n{c * 4}|]", i, drawn="x", logprob=-1.0, ended=True) for i, c in enumerate("abcd")]
     candidates[1].why = "not valid: a test"
     assert [c.seed for c in choose(kit(), candidates, 2, apart=0.4)] == [0, 2]
@@ -517,6 +550,8 @@ def trained(tmp_path_factory):
     tokenizer = train_tokenizer(documents, "qwen2", 300)
     config = dial(50_000, tokenizer.vocab_size, 96)
     model = build(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a model gains nothing by a second, and loses much on a busy machine
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     draw = np.random.default_rng(0)
     for _ in range(250):
@@ -528,6 +563,7 @@ def trained(tmp_path_factory):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    torch.set_num_threads(threads)
     folder = tmp_path_factory.mktemp("model") / "toy"
     modeldir.save(folder, config, model.state_dict(), tokenizer)
     return gguf.export(folder), tokenizer, documents
@@ -543,7 +579,7 @@ def test_a_real_model_samples_repaints_varies_and_extends_and_repeats_itself(kit
     index = Originality(Words(), known[:360])
     usual = Usual.of(Words(), known[360:], yardstick(index, known[360:]))
     with Llamacpp(path, tokenizer, slots=2) as engine:
-        k = dataclasses.replace(kit(), medium=Words(), tokenizer=tokenizer, engine=engine, index=index, usual=usual)
+        k = dataclasses.replace(kit(tries=16), medium=Words(), tokenizer=tokenizer, engine=engine, index=index, usual=usual)
         made = sample(k, 4, prompt="K:b\n", seed=5)
         assert made.valid_share > 0.7
         assert len(made.kept) == 4

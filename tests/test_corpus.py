@@ -356,6 +356,18 @@ def test_thousands_of_near_copies_are_dropped_for_the_first_and_strangers_stay(t
     assert found.report.split_by == "text"
 
 
+def test_a_document_is_dropped_only_for_one_that_stays(tmp_path):
+    class Bags(Text):  # a document is its words
+        def shingles(self, text):
+            return set(text.split())
+
+    texts(tmp_path)
+    for n in range(3):  # neighbours share 90 of 110 words, the outer two 80 of 120
+        (tmp_path / "texts" / f"{n}.txt").write_text(" ".join(f"w{k}" for k in range(10 * n, 100 + 10 * n)))
+    found = made(tmp_path, medium=Bags(), near=0.75)
+    assert {"0.txt", "2.txt"} == {d.path for d in everything(found)} & {"0.txt", "1.txt", "2.txt"}
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=60))
 def test_exact_duplicates_pair_with_the_first_of_their_kind(values):
@@ -560,9 +572,9 @@ def grown(folder: Path, medium: str, megabytes: int) -> tuple[int, int, int]:
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
-    more, size, documents = grown(tmp_path, "Plain", 64)
-    assert size > 60_000_000
-    assert documents > 500
+    more, size, documents = grown(tmp_path, "Plain", 40)
+    assert size > 36_000_000
+    assert documents > 300
     assert more < 16_000_000
 
 

@@ -24,7 +24,7 @@ def tiny(tokenizer: Tokenizer, seed: int = 0, **other) -> tuple[SimpleNamespace,
     rest = {"head_dim": 8, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True}
     config = SimpleNamespace(**{"vocab_size": tokenizer.vocab_size} | sizes | rest | other)
     draw = torch.Generator().manual_seed(seed)
-    state = {k: torch.randn(s, generator=draw) * (0.3 if len(s) > 1 else 1) for k, s in modeldir.shapes(config).items()}
+    state = {k: torch.randn(s, generator=draw) * (0.15 if len(s) > 1 else 1) for k, s in modeldir.shapes(config).items()}
     return config, state
 
 

@@ -48,6 +48,10 @@ def test_newlines_and_characters_across_block_borders_survive(tmp_path, newline)
     assert read_text(file(tmp_path, (line * 6000).encode())) == ("é" * 20 + "\n") * 6000
 
 
+def test_a_newline_parted_by_a_block_border_is_one_newline(tmp_path):
+    assert read_text(file(tmp_path, b"a" * 65_535 + b"\r\nb\r")) == "a" * 65_535 + "\nb\n"
+
+
 def test_an_8_bit_encoding_is_refused_with_file_byte_line_and_a_remedy(tmp_path):
     path = file(tmp_path, "first\nsecond\ncaf\xe9 au lait\n".encode("latin-1"))
     assert refusal(path) == (

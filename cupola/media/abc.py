@@ -12,13 +12,12 @@ what we write carries the accidental again, so that both readings agree. A tie t
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator
 
 from cupola.media.base import Problem
 from cupola.media.score import (
-    MODES,
+    SIGNS,
     WHOLE,
     Bar,
     Key,
@@ -26,12 +25,13 @@ from cupola.media.score import (
     Pitch,
     Score,
     bar_ticks,
+    default_tuplet,
     drop_false_ties,
-    is_compound,
     mend_repeats,
-    sections,
+    parse_key,
+    parse_metre,
+    parse_tempo,
     with_unit,
-    written,
 )
 
 _BODY = re.compile(
@@ -52,10 +52,6 @@ _BODY = re.compile(
 )
 _HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
 _PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*)")
-_ALTER = {"^": 1, "^^": 2, "=": 0, "_": -1, "__": -2}
-_ACCIDENTAL = {alter: sign for sign, alter in _ALTER.items()}
-_KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)(.*)")
-_MODE = {"": "", "maj": "", "ion": "", "m": "m", "min": "m", "aeo": "m"} | {mode: mode for mode in MODES if len(mode) == 3}
 _RHYTHM = {"doublejig": "jig", "singlejig": "jig", "highlandfling": "fling", "reels": "reel", "jigs": "jig"}  # one word for one dance
 _CLOSES = {"|": 0, "||": 1, ":|": 2}  # of two lines in a row the stronger counts
 
@@ -125,45 +121,6 @@ class _Header:
             if parsed is None:
                 self.problems.append((at, f"no key {value!r}", "such as K:D, K:Am or K:Edor, with at most seven sharps or flats"))
             self.key, self.sharps = parsed or (Key(0, 0, ""), {})
-
-
-def parse_metre(value: str) -> str | None:
-    """ "4/4" -> "C", "2/2" -> "C|", "3/4", "none"; None if it is no metre."""
-    value = value.split()[0] if value.split() else "none"
-    value = {"4/4": "C", "2/2": "C|"}.get(value, value)
-    match = re.fullmatch(r"(\d+)/(\d+)", value)
-    known = value in ("C", "C|", "none") or (match and 0 < int(match[1]) <= 32 and match[2] in ("1", "2", "4", "8", "16", "32"))
-    return value if known else None
-
-
-def parse_key(value: str) -> tuple[Key, dict[int, int]] | None:
-    """ "Edor" -> (E dorian, {}); "D =c" -> (D major, {0: 0}): letters whose signature is overruled. None if it is no key."""
-    if value.startswith(("Hp", "HP")):
-        return Key(5, 0, "mix"), {}  # the Highland pipes
-    if value == "" or value.split()[0] == "none":
-        return Key(0, 0, ""), {}
-    match = _KEY.match(value)
-    if not match:
-        return None
-    mode = "m" if match[3] == "m" else match[3].lower()[:3]
-    rest = match[4] if mode in _MODE else match[3] + match[4]
-    key = Key("CDEFGAB".index(match[1]), {"#": 1, "b": -1, "": 0}[match[2]], _MODE.get(mode, ""))
-    if abs(key.fifths) > 7 or (mode not in _MODE and not re.match(r"cle|tre|bas|alt|exp|tra|oct|sta|sty", mode)):
-        return None
-    return key, {"cdefgab".index(m[2].lower()): _ALTER[m[1]] for m in re.finditer(r"(\^\^?|__?|=)([A-Ga-g])\b", rest)}
-
-
-def parse_tempo(value: str, metre: str) -> tuple[int, int, int] | None:
-    """ "3/8=120" or "120" (beats of the metre) -> (3, 8, 120); None where no number says how fast."""
-    value = re.sub(r'"[^"]*"', "", value)
-    if match := re.search(r"(\d+)/(\d+)\s*=\s*(\d+)", value):
-        beat, unit, per_minute = int(match[1]), int(match[2]), int(match[3])
-    elif match := re.fullmatch(r"\s*(\d+)\s*", value):
-        beat, unit, per_minute = (3, 8, int(match[1])) if is_compound(metre) else (1, 4, int(match[1]))
-    else:
-        return None
-    fits = 0 < beat <= 16 and unit in (1, 2, 4, 8, 16) and 20 <= per_minute <= 400
-    return (beat, unit, per_minute) if fits else None
 
 
 class _Body:
@@ -238,7 +195,7 @@ class _Body:
     def _pitch(self, sign: str | None, name: str, octave: str) -> Pitch:
         step = "CDEFGABcdefgab".index(name) + 7 * (octave.count("'") - octave.count(","))
         if sign:
-            self.signs[step] = _ALTER[sign]
+            self.signs[step] = SIGNS[sign]
         elif step not in self.signs and (last := self._last()) is not None and last.tie:
             for pitch in last.pitches:  # a tie carries an accidental over the bar line
                 if pitch.step == step:
@@ -351,11 +308,6 @@ class _Body:
         self.ending, self.metre, self.key = 0, "", None
 
 
-def default_tuplet(p: int, metre: str) -> int:
-    """In the time of how many notes p stand when nothing says so (ABC 2.1, section 4.13)."""
-    return {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}.get(p, 3 if is_compound(metre) else 2)
-
-
 def parse(text: str, line: int = 1, strict: bool = False) -> Reading:
     """Read one tune, a header and a body.
 
@@ -386,70 +338,3 @@ def split(text: str) -> Iterator[tuple[int, str]]:
         starts = [0]
     for start, stop in zip(starts, [*starts, len(text)][1:], strict=True):
         yield text.count("\n", 0, start) + 1, text[start:stop]
-
-
-def print_abc(score: Score) -> str:
-    """The canonical ABC of a score: a line for each of R, M, L, Q and K, then a line a section. It ends without a newline."""
-    lines = [f"R:{score.rhythm}"] if score.rhythm else []
-    lines += [f"M:{score.metre}", f"L:1/{WHOLE // score.unit}"]
-    lines += ["Q:{}/{}={}".format(*score.tempo)] if score.tempo else []
-    lines += [f"K:{score.key}"]
-    speller = Speller(score)
-    for first, last in sections(score):
-        line = ""
-        for i in range(first, last + 1):
-            bar = score.bars[i]
-            if bar.ending:
-                line += f"[{bar.ending}" if i == first else str(bar.ending)
-            line += "".join(speller.bar(bar)) + bar.close
-        lines.append(line)
-    return "\n".join(lines)
-
-
-class Speller:
-    """Writes the bars of a score, in order, as ABC."""
-
-    def __init__(self, score: Score):
-        self.unit, self.key, self.metre = score.unit, score.key, score.metre
-
-    def bar(self, bar: Bar) -> list[str]:
-        """A piece of ABC for each note (a broken pair's mark with its first), changes of metre and key in front of the first."""
-        front = ""
-        if bar.metre:
-            self.metre, front = bar.metre, f"[M:{bar.metre}]"
-        if bar.key:
-            self.key, front = bar.key, front + f"[K:{bar.key}]"
-        self.signs: dict[int, int] = {}
-        pieces = [self._note(note, *size) for note, size in zip(bar.notes, written(bar.notes, self.unit), strict=True)]
-        return [front + pieces[0], *pieces[1:]]
-
-    def _note(self, note: Note, ticks: int, mark: str) -> str:
-        text = ""
-        if note.tuplet:
-            p, q, r = note.tuplet
-            text = f"({p}" if (q, r) == (default_tuplet(p, self.metre), p) else f"({p}:{q}:{r}"
-        if note.graces:
-            text += "{" + "".join(self._pitch(pitch) for pitch in note.graces) + "}"
-        pitches = "".join(self._pitch(pitch) for pitch in note.pitches) or "z"
-        text += note.ornament + (f"[{pitches}]" if len(note.pitches) > 1 else pitches)
-        return text + _size(ticks, self.unit) + ("-" if note.tie else "") + mark
-
-    def _pitch(self, pitch: Pitch) -> str:
-        step, alter = pitch
-        name, octave = "CDEFGAB"[step % 7], step // 7
-        name = name + "," * -octave if octave < 1 else name.lower() + "'" * (octave - 1)
-        plain = self.key.alters[step % 7]
-        octaves = {a for other, a in self.signs.items() if other % 7 == step % 7}  # what an accidental in another octave may mean
-        if alter == self.signs.get(step, plain) and octaves <= {alter}:
-            return name
-        self.signs[step] = alter
-        return _ACCIDENTAL[alter] + name
-
-
-def _size(ticks: int, unit: int) -> str:
-    """A length as ABC has it: "" one unit, 2, 3/2, / a half, /4."""
-    if ticks % unit == 0:
-        return "" if ticks == unit else str(ticks // unit)
-    over = unit // math.gcd(ticks, unit)
-    number = ticks * over // unit
-    return ("" if number == 1 else str(number)) + ("/" if over == 2 and number == 1 else f"/{over}")

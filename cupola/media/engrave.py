@@ -11,10 +11,12 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from cupola.errors import MachineError
-from cupola.media.score import WHOLE, Bar, Key, Note, Pitch, Score, bar_ticks, beat_ticks, length, played_lengths, sections
+from cupola.media.score import WHOLE, Bar, Key, Note, Pitch, Score, beat_ends, sections
 
 _ACCIDENTALS = {-2: "ff", -1: "f", 0: "n", 1: "s", 2: "x"}
-_LENGTHS = sorted(((WHOLE // 2**i * (2 ** (dots + 1) - 1) // 2**dots, 2**i, dots) for i in range(9) for dots in range(3) if i + dots < 9), reverse=True)
+_LENGTHS = sorted(
+    ((WHOLE // 2**i * (2 ** (dots + 1) - 1) // 2**dots, 2**i, dots) for i in range(9) for dots in range(3) if i + dots < 9), reverse=True
+)
 OPTIONS = {
     "inputFrom": "mei",
     "pageWidth": 2100,
@@ -54,33 +56,25 @@ class _Engraver:
         if number == 1 and self.score.tempo:
             self.marks.append(_tempo(self.score.tempo))
         marks = "".join(self.marks)
-        return (
-            f'{change}<measure n="{number}"{left} right="{right}"><staff n="1"><layer n="1">{layer}</layer></staff>{marks}</measure>'
-        )
+        return f'{change}<measure n="{number}"{left} right="{right}"><staff n="1"><layer n="1">{layer}</layer></staff>{marks}</measure>'
 
     def _layer(self, bar: Bar, upbeat: bool) -> str:
-        """The notes, in tuplets and beams. A beam is closed at each beat; an upbeat's beats are counted from the bar's end."""
-        full, beat = bar_ticks(self.metre), beat_ticks(self.metre)
-        at = max(0, full - length(bar)) if full and upbeat else 0
+        """The notes, in tuplets and beams: a beam ends with its beat, and with a note or rest that cannot be in one."""
         out, group, left = [], [], 0  # group: elements that a beam may join
-        for note, ticks in zip(bar.notes, played_lengths(bar.notes), strict=True):
+        for note, ends in zip(bar.notes, beat_ends(bar, self.metre, upbeat), strict=True):
             if note.tuplet:
                 out, group = [*out, _beam(group)], []
-                left = note.tuplet[2]
-                p, q, _ = note.tuplet
+                p, q, left = note.tuplet
                 out.append(f'<tuplet num="{p}" numbase="{q}">')
-            short = note.length < WHOLE // 4 and bool(note.pitches)
-            pieces = self._pieces(note)
-            if not short:
-                out, group = [*out, _beam(group), *pieces], []
-            else:
-                group += pieces
-            at += ticks
             left -= 1
-            if left == 0:
-                out, group = [*out, _beam(group), "</tuplet>"], []
-            elif left < 0 and at % beat == 0:
+            if note.length < WHOLE // 4 and note.pitches:
+                group += self._pieces(note)
+            else:
+                out, group = [*out, _beam(group), *self._pieces(note)], []
+            if left == 0 or (left < 0 and ends):
                 out, group = [*out, _beam(group)], []
+            if left == 0:
+                out.append("</tuplet>")
         return "".join([*out, _beam(group)])
 
     def _pieces(self, note: Note) -> list[str]:

@@ -27,11 +27,59 @@ from __future__ import annotations
 
 import re
 
-from cupola.media.abc import Reading, default_tuplet, locate, parse_key, parse_tempo
-from cupola.media.score import WHOLE, Bar, Key, Note, Pitch, Score, drop_false_ties, mend_repeats, sections, with_unit, written
+from cupola.media.abc import Reading, locate
+from cupola.media.score import (
+    WHOLE,
+    Bar,
+    Key,
+    Note,
+    Pitch,
+    Score,
+    default_tuplet,
+    drop_false_ties,
+    mend_repeats,
+    parse_key,
+    parse_tempo,
+    sections,
+    with_unit,
+    written,
+)
 
 TONIC = 9  # the tonic's letter, counted from a: with it every note of a fiddle's first position has a letter in every key
-_NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "twentyone", "twentytwo", "twentythree", "twentyfour", "twentyfive", "twentysix", "twentyseven", "twentyeight", "twentynine", "thirty", "thirtyone", "thirtytwo"]
+_NUMBERS = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "twentyone",
+    "twentytwo",
+    "twentythree",
+    "twentyfour",
+    "twentyfive",
+    "twentysix",
+    "twentyseven",
+    "twentyeight",
+    "twentynine",
+    "thirty",
+    "thirtyone",
+    "thirtytwo",
+]
 METRES = {"common": "C", "cut": "C|", "free": "none"} | {
     _NUMBERS[n - 1] + _NUMBERS[d - 1]: f"{n}/{d}" for n in range(1, 33) for d in (1, 2, 4, 8, 16, 32) if (n, d) not in ((4, 4), (2, 2))
 }
@@ -40,7 +88,7 @@ ENDINGS = {"I": 1, "II": 2, "III": 3, "IV": 4}
 _LENGTHS = {"F": 384, "D": 256, "C": 192, "B": 128, "N": 96, "H": 32, "W": 16, "E": 8, "I": 4, "K": 2, "M": 1}  # in 64ths of a unit
 _COUNTS = {letter: i for i, letter in enumerate("LBCDEFWHN", start=1)}
 _SPELT = {metre: word for word, metre in METRES.items()} | {unit: word for word, unit in UNITS.items()}
-_LETTER = {value: letter for letter, value in (_COUNTS | {}).items()}
+_LETTER = {count: letter for letter, count in _COUNTS.items()}
 _PITCH = re.compile(r"([XY]{0,2})([UA]*)([a-z])")
 _NOTE = re.compile(
     r"(?:V([LBCDEFWHN]{0,3}))?((?:G[XY]{0,2}[UA]*[a-z])*)([TO]?)(Z|[XY]{0,2}[UA]*[a-z](?:J[XY]{0,2}[UA]*[a-z])*)([FDCBNHWEIKM]*)(L?)([PQ]?)"

@@ -19,7 +19,11 @@ from typing import NamedTuple
 WHOLE = 256  # ticks in a whole note
 SCALE = (0, 2, 4, 5, 7, 9, 11)  # semitones of C D E F G A B
 MODES = {"": 0, "m": 3, "dor": 2, "mix": 1, "phr": 4, "lyd": -1, "loc": 5}  # fifths below the major key of the same tonic
+SIGNS = {"^": 1, "^^": 2, "=": 0, "_": -1, "__": -2}  # accidentals as ABC writes them
 FIFTHS = (0, 2, 4, -1, 1, 3, 5)  # sharps in the major keys of C D E F G A B
+
+_KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)(.*)")
+_MODE = {"": "", "maj": "", "ion": "", "m": "m", "min": "m", "aeo": "m"} | {mode: mode for mode in MODES if len(mode) == 3}
 
 
 class Pitch(NamedTuple):
@@ -129,6 +133,50 @@ def is_compound(metre: str) -> bool:
     return metre in ("6/8", "9/8", "12/8", "6/4", "9/4", "6/16", "9/16", "12/16")
 
 
+def parse_metre(value: str) -> str | None:
+    """ "4/4" -> "C", "2/2" -> "C|", "3/4", "none"; None if it is no metre."""
+    value = value.split()[0] if value.split() else "none"
+    value = {"4/4": "C", "2/2": "C|"}.get(value, value)
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    known = value in ("C", "C|", "none") or (match and 0 < int(match[1]) <= 32 and match[2] in ("1", "2", "4", "8", "16", "32"))
+    return value if known else None
+
+
+def parse_key(value: str) -> tuple[Key, dict[int, int]] | None:
+    """ "Edor" -> (E dorian, {}); "D =c" -> (D major, {0: 0}): letters whose signature is overruled. None if it is no key."""
+    if value.startswith(("Hp", "HP")):
+        return Key(5, 0, "mix"), {}  # the Highland pipes
+    if value == "" or value.split()[0] == "none":
+        return Key(0, 0, ""), {}
+    match = _KEY.match(value)
+    if not match:
+        return None
+    mode = "m" if match[3] == "m" else match[3].lower()[:3]
+    rest = match[4] if mode in _MODE else match[3] + match[4]
+    key = Key("CDEFGAB".index(match[1]), {"#": 1, "b": -1, "": 0}[match[2]], _MODE.get(mode, ""))
+    if abs(key.fifths) > 7 or (mode not in _MODE and not re.match(r"cle|tre|bas|alt|exp|tra|oct|sta|sty", mode)):
+        return None
+    return key, {"cdefgab".index(m[2].lower()): SIGNS[m[1]] for m in re.finditer(r"(\^\^?|__?|=)([A-Ga-g])\b", rest)}
+
+
+def parse_tempo(value: str, metre: str) -> tuple[int, int, int] | None:
+    """ "3/8=120" or "120" (beats of the metre) -> (3, 8, 120); None where no number says how fast."""
+    value = re.sub(r'"[^"]*"', "", value)
+    if match := re.search(r"(\d+)/(\d+)\s*=\s*(\d+)", value):
+        beat, unit, per_minute = int(match[1]), int(match[2]), int(match[3])
+    elif match := re.fullmatch(r"\s*(\d+)\s*", value):
+        beat, unit, per_minute = (3, 8, int(match[1])) if is_compound(metre) else (1, 4, int(match[1]))
+    else:
+        return None
+    fits = 0 < beat <= 16 and unit in (1, 2, 4, 8, 16) and 20 <= per_minute <= 400
+    return (beat, unit, per_minute) if fits else None
+
+
+def default_tuplet(p: int, metre: str) -> int:
+    """In the time of how many notes p stand when nothing says so (ABC 2.1, section 4.13)."""
+    return {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}.get(p, 3 if is_compound(metre) else 2)
+
+
 def played_lengths(notes: tuple[Note, ...]) -> list[Fraction | int]:
     """The ticks each note is played for: tuplets applied."""
     out: list[Fraction | int] = []
@@ -198,7 +246,13 @@ def mend_repeats(bars: list[Bar], opens: list[int]) -> tuple[tuple[Bar, ...], li
     for i, bar in enumerate(bars):
         if bar.ending:
             if bar.ending != now + 1:
-                problems.append((i, f"ending {bar.ending} without ending {bar.ending - 1}" if bar.ending > 1 else "ending 1 inside an ending", "endings count from 1"))
+                problems.append(
+                    (
+                        i,
+                        f"ending {bar.ending} without ending {bar.ending - 1}" if bar.ending > 1 else "ending 1 inside an ending",
+                        "endings count from 1",
+                    )
+                )
             if now:
                 closes[i - 1] = ":|"
             now = bar.ending
@@ -223,6 +277,17 @@ def played(score: Score) -> list[int]:
         if len(starts) == 1 and score.bars[last].close == ":|":  # a first ending alone: the second time passes it by
             order += body
     return order
+
+
+def beat_ends(bar: Bar, metre: str, upbeat: bool) -> list[bool]:
+    """For each note, whether a beat ends with it. upbeat: a bar that is short lacks its beginning, not its end."""
+    full, beat = bar_ticks(metre), beat_ticks(metre)
+    at = max(0, full - length(bar)) if full and upbeat else 0
+    ends = []
+    for ticks in played_lengths(bar.notes):
+        at += ticks
+        ends.append(at % beat == 0)
+    return ends
 
 
 def fullness(score: Score) -> list[tuple[int, bool]]:
@@ -268,6 +333,30 @@ def written(notes: tuple[Note, ...], unit: int) -> list[tuple[int, str]]:
         inside -= 2 if mark else 1
         i += 2 if mark else 1
     return out
+
+
+def transpose(score: Score, key: Key) -> Score | None:
+    """The same music in another key of the same mode, its tonic still between middle C and the B above. None if a sign would be triple."""
+    steps, fifths = key.tonic - score.key.tonic, key.fifths - score.key.fifths
+
+    def move_key(old: Key) -> Key:
+        tonic = (old.tonic + steps) % 7
+        return Key(tonic, (old.fifths + fifths + MODES[old.mode] - FIFTHS[tonic]) // 7, old.mode)
+
+    here, there, bars = score.key, key, []
+    for bar in score.bars:
+        if bar.key:
+            here, there = bar.key, move_key(bar.key)
+
+        def move(pitch: Pitch, here: Key = here, there: Key = there) -> Pitch:
+            step = pitch.step + steps
+            return Pitch(step, pitch.alter - here.alters[pitch.step % 7] + there.alters[step % 7])
+
+        notes = tuple(n._replace(pitches=tuple(map(move, n.pitches)), graces=tuple(map(move, n.graces))) for n in bar.notes)
+        if any(abs(pitch.alter) > 2 for n in notes for pitch in (*n.pitches, *n.graces)) or abs(there.fifths) > 7:
+            return None
+        bars.append(dataclasses.replace(bar, notes=notes, key=there if bar.key else None))
+    return dataclasses.replace(score, key=key, bars=tuple(bars))
 
 
 def with_unit(score: Score) -> Score:
