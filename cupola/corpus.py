@@ -8,10 +8,6 @@ named by what went in (file hashes, settings, the code that reads), so that a se
         train.npy ...                               where each line begins, int64, and one past the last
         near_pairs.jsonl                            which documents were dropped for which, and how alike they are
         report.json                                 counts, licences, what was dropped and why
-
-Near duplicates, an example: a tune in two books differs in one bar of sixteen. Its shingles (bars in a row) are shared to 80%, and about as
-large a share of 128 minima over hashes of shingles is equal (MinHash). Bands of five minima are compared by sorting: two documents with
-80% in common miss each other in all 25 bands once in 30,000 times. Pairs so found are then measured on all 128.
 """
 
 from __future__ import annotations
@@ -21,11 +17,8 @@ import collections
 import dataclasses
 import hashlib
 import importlib.metadata
-import itertools
 import json
-import re
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -35,8 +28,10 @@ from pydantic import Field
 
 from cupola import units
 from cupola.config import Config
+from cupola.duplicates import PERMUTATIONS, Signer, alike, same
 from cupola.errors import DataError
 from cupola.media.base import Document, Medium
+from cupola.scrub import Scrubber
 from cupola.sources import Local, Progress, Source, fetch, fresh, sha256, writing
 
 SPLITS = ("train", "watch", "held_out")
@@ -46,7 +41,6 @@ FEWEST_GROUPS = 12  # with fewer groups, or one that holds half of everything, b
 BLOCKS = 40  # so many to the whole corpus
 SHORTEST = 16  # characters without white space around: a document of less teaches nothing
 CHECKED = 300  # documents that are checked for problems, evenly over the corpus
-PERMUTATIONS = 128  # minima a signature; a similarity s is seen as s +- sqrt(s (1 - s) / 128), 0.04 at 0.7
 _EXAMPLES = 10
 
 
@@ -320,7 +314,7 @@ class _Making:
         """Every file's documents into the spool; a file with a fault leaves nothing there. Raises DataError if all have one."""
         begun, total, done = time.monotonic(), sum(file.size for file in files) or 1, 0
         scrub = Scrubber() if self.medium.scrub else None
-        sign = _Signer() if self.config.near is not None else None
+        sign = Signer() if self.config.near is not None else None
         with (self.folder / "spool.jsonl").open("wb") as spool, (self.folder / "signatures").open("wb") as signatures:
             for file in files:
                 self.say(f"reading {file.relative}", done / total)
@@ -330,7 +324,7 @@ class _Making:
         if not len(self):
             raise self._nothing_left(files)
 
-    def _read_file(self, file: _File, scrub: Scrubber | None, sign: _Signer | None, spool: BinaryIO, signatures: BinaryIO) -> None:
+    def _read_file(self, file: _File, scrub: Scrubber | None, sign: Signer | None, spool: BinaryIO, signatures: BinaryIO) -> None:
         before, gone, found = len(self), [], collections.Counter()
         try:
             for document in _documents(self.medium, file.path):
@@ -399,10 +393,10 @@ class _Making:
         begun = time.monotonic()
         self.say("looking for duplicates", None)
         kept = np.ones(len(self), dtype=bool)
-        self._drop_pairs(_same(np.frombuffer(self.digests, dtype=np.uint64).reshape(-1, 2)), kept, "duplicate")
+        self._drop_pairs(same(np.frombuffer(self.digests, dtype=np.uint64).reshape(-1, 2)), kept, "duplicate")
         if self.config.near is not None:
             rows = np.flatnonzero(kept & np.frombuffer(self.shingled, dtype=bool))
-            pairs = _alike(self.folder / "signatures", rows, self.config.near, self.say)
+            pairs = alike(self.folder / "signatures", rows, self.config.near, self.say)
             with (self.folder / "near_pairs.jsonl").open("w", encoding="utf-8") as out:
                 self._drop_pairs(pairs, kept, "near duplicate", out.write)
         (self.folder / "signatures").unlink()
@@ -576,98 +570,6 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-# --- duplicates ---
-
-
-def _same(digests: np.ndarray) -> Iterator[tuple[int, int, float]]:
-    """(first, other, 1.0) for rows of (N, 2) digests that are equal, ordered by the other."""
-    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: of equal rows the first stays first
-    equal = (digests[order][1:] == digests[order][:-1]).all(axis=1)
-    runs = np.maximum.accumulate(np.where(np.r_[True, ~equal], np.arange(len(order)), 0))
-    pairs = sorted((int(order[i + 1]), int(order[runs[i + 1]])) for i in np.flatnonzero(equal))
-    return ((first, other, 1.0) for other, first in pairs)
-
-
-class _Signer:
-    """Shingles -> (128,) uint32 minima over as many hash functions, with datasketch.
-
-    crc32 in place of datasketch's SHA-1: the scheme mixes its input first, and a quarter of the time is hashing otherwise.
-    """
-
-    def __init__(self):
-        from datasketch import MinHash  # brings scipy: half a second that `cupola --help` should not pay
-
-        self._minhash = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=lambda s: zlib.crc32(s.encode()), scheme="affine32")
-
-    def __call__(self, shingles: set[str]) -> np.ndarray:
-        self._minhash.clear()
-        rest = iter(shingles)
-        while some := list(itertools.islice(rest, 4096)):  # 4096 x 128 x 4 bytes at a time
-            self._minhash.update_batch(some)
-        return self._minhash.hashvalues
-
-
-def _rows_a_band(near: float) -> int:
-    """The most rows that let a pair of similarity `near` slip through all bands at most twice in a hundred times."""
-    return max(r for r in range(1, 17) if (1 - near**r) ** (PERMUTATIONS // r) <= 0.02)
-
-
-def _alike(path: Path, rows: np.ndarray, near: float, say: Progress) -> Iterator[tuple[int, int, float]]:
-    """(earlier, later, estimated Jaccard) for pairs among `rows` of the signature file that reach `near`, ordered by the later.
-
-    In a band's bucket each document is compared with the first sixteen only: of thousands of copies all are dropped for the first.
-    """
-    if len(rows) < 2:
-        return
-    count = path.stat().st_size // (PERMUTATIONS * 4)
-    width = _rows_a_band(near)
-    pairs, similarities = np.empty(0, np.uint64), np.empty(0, np.float32)  # later * count + earlier
-    bands = PERMUTATIONS // width
-    for band in range(bands):
-        say("looking for near duplicates", band / bands)
-        hashes = _band(path, slice(band * width, (band + 1) * width))[rows]
-        order = np.argsort(hashes, kind="stable")
-        for first, later in _buckets(hashes[order]):
-            i, j, similarity = _measure(path, count, rows[order[first]], rows[order[later]], near)
-            pairs, at = np.unique(np.concatenate([pairs, (j * count + i).astype(np.uint64)]), return_index=True)
-            similarities = np.concatenate([similarities, similarity])[at]
-    for pair, similarity in zip(pairs, similarities, strict=True):
-        j, i = divmod(int(pair), count)
-        yield i, j, float(similarity)
-
-
-def _band(path: Path, columns: slice) -> np.ndarray:
-    """(N,) uint64: one hash of a band's columns for every signature, read in pieces of 8 MiB."""
-    parts = []
-    with path.open("rb") as file:
-        while len(piece := np.fromfile(file, np.uint32, 16_384 * PERMUTATIONS)):
-            mixed = np.zeros(len(piece) // PERMUTATIONS, np.uint64)
-            for column in piece.reshape(-1, PERMUTATIONS)[:, columns].T:
-                mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)  # wraps, as meant
-            parts.append(mixed)
-    return np.concatenate(parts)
-
-
-def _buckets(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions (first, later) to compare, for runs of equal values in sorted `hashes`: each with the first sixteen of its run."""
-    start = np.maximum.accumulate(np.where(np.r_[True, hashes[1:] != hashes[:-1]], np.arange(len(hashes)), 0))
-    place = np.arange(len(hashes)) - start
-    for k in range(min(16, int(place.max(initial=0)))):
-        later = np.flatnonzero(place > k)
-        yield start[later] + k, later
-
-
-def _measure(path: Path, count: int, first: np.ndarray, later: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(first, later, similarity) of those pairs that reach `near`."""
-    signatures = np.memmap(path, np.uint32, "r", shape=(count, PERMUTATIONS))
-    similarity = np.empty(len(first), np.float32)
-    for at in range(0, len(first), 8192):  # 8 MiB of signatures at a time
-        piece = slice(at, at + 8192)
-        similarity[piece] = (signatures[first[piece]] == signatures[later[piece]]).mean(axis=1)
-    near_enough = similarity >= np.float32(near)
-    return first[near_enough], later[near_enough], similarity[near_enough]
-
-
 # --- the split ---
 
 
@@ -710,140 +612,3 @@ def _take(order: list[int], weights: np.ndarray, target: float) -> list[int]:
             taken.append(group)
             total += weights[group]
     return taken or [min(order, key=lambda g: weights[g])]
-
-
-# --- secrets and addresses ---
-
-_LONG = re.compile(r"[A-Za-z0-9+/_=.\-]{20,}")  # every token is a long run with a digit in it
-_DIGIT = re.compile(r"\d")
-_LOGIN = re.compile(r"://[^\s/@]+@")  # ://user:password@host
-_KEY_BLOCK = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:.{,8192}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|(?:\s+[\w+/=]{16,})+)"
-    r"|PuTTY-User-Key-File-\d:.{,8192}?(?:Private-MAC: \w+|\Z)",
-    re.S,
-)
-_KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40}")
-_DOMAIN = re.compile(r"@(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.)+([A-Za-z]{2,24})(?![\w(\[]|\.\w)")
-_BEFORE = re.compile(r"[^\W_][\w.%+-]{0,63}\Z")
-_TOP_DOMAINS = frozenset(
-    ["com", "org", "net", "edu", "gov", "mil", "int", "info", "biz", "name", "pro", "app", "dev", "xyz", "online", "example"]
-)
-_PLACEHOLDERS = {
-    "AWS Access Key": "AWS_KEY",
-    "Basic Auth Credentials": "PASSWORD",
-    "JSON Web Token": "TOKEN",
-}  # the rest by their own names
-
-
-class Scrubber:
-    """Replaces secrets and e-mail addresses by typed placeholders: "<EMAIL>", "<AWS_KEY>", "<PRIVATE_KEY>".
-
-    What is a secret is detect-secrets' word, network addresses left out. Its plugins are asked directly: its own scan wants files, and may
-    call the service that a token belongs to. They see only lines with a long run of letters and digits, a login in an address, or a
-    password-like word beside something in quotes; asked about every line they take a second a megabyte, so a twentieth of that.
-    """
-
-    def __init__(self):
-        from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
-        from detect_secrets.filters import heuristic
-        from detect_secrets.plugins import keyword
-        from detect_secrets.plugins.base import RegexBasedDetector
-
-        ours = ("Public IP (ipv4)", "Private Key")  # numbers of versions look like the first; of the second it sees the opening line only
-        plugins = [kind() for name, kind in get_mapping_from_secret_type_to_class().items() if name not in ours]
-        self._tokens = [plugin for plugin in plugins if isinstance(plugin, RegexBasedDetector)]
-        self._entropy = [plugin for plugin in plugins if hasattr(plugin, "calculate_shannon_entropy")]
-        self._keyword = keyword.KeywordDetector()
-        self._words = re.compile("|".join(keyword.DENYLIST))  # in lower case: ignoring case takes twenty times as long
-        self._heuristic = heuristic
-
-    def __call__(self, text: str, found: collections.Counter[str]) -> str:
-        """The text with placeholders; `found` counts them."""
-        out, end = [], 0
-        for start, stop, name in sorted([*_addresses(text), *self._secrets(text)]):
-            if start >= end:  # what overlaps is one secret
-                out += [text[end:start], f"<{name}>"]
-                found[name] += 1
-            end = max(end, stop)
-        return "".join([*out, text[end:]])
-
-    def _secrets(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """(start, end, placeholder's name), in no order; some may overlap."""
-        if "PRIVATE KEY" in text or "PuTTY-User" in text:
-            yield from ((m.start(), m.end(), "PRIVATE_KEY") for m in _KEY_BLOCK.finditer(text) if _KEY_LINE.search(m[0]))
-        runs = [m.start() for m in _LONG.finditer(text) if _DIGIT.search(m[0])]
-        logins = [m.start() for m in _LOGIN.finditer(text)]
-        for start, line in _lines(text, sorted(runs + logins)):
-            yield from ((start + a, start + b, name) for a, b, name in [*self._known_tokens(line), *self._random_strings(line)])
-        lower = text.lower()
-        words = self._words.finditer(lower if len(lower) == len(text) else text)  # few letters grow in lower case
-        for start, line in _lines(text, [m.start() for m in words]):
-            yield from ((start + a, start + b, "SECRET") for a, b in self._passwords(line))
-
-    def _known_tokens(self, line: str) -> Iterator[tuple[int, int, str]]:
-        for plugin in self._tokens:
-            said = set(plugin.analyze_string(line))
-            name = _PLACEHOLDERS.get(plugin.secret_type) or re.sub(r"\W+", "_", plugin.secret_type).upper()
-            for match in (match for pattern in plugin.denylist if said for match in pattern.finditer(line)):
-                start, stop = _secret_span(match)
-                if said & {match[0], *match.groups()} and not self._innocent(line[start:stop]):
-                    tail = re.compile(r"[\w.=/+-]*").match(line, stop)  # some patterns leave the last part of a token
-                    yield start, tail.end() if tail else stop, name
-
-    def _random_strings(self, line: str) -> Iterator[tuple[int, int, str]]:
-        for plugin in self._entropy if "=" in line or ":" in line else ():
-            for match in plugin.regex.finditer(line):
-                likely = len(match[2]) >= 20 and plugin.calculate_shannon_entropy(match[2]) > plugin.entropy_limit
-                if likely and not self._harmless(match[2], line):
-                    yield *match.span(2), "SECRET"
-
-    def _passwords(self, line: str) -> Iterator[tuple[int, int]]:
-        if len(line) > 2000 or not ('"' in line or "'" in line):
-            return
-        for value in set(self._keyword.analyze_string(line)):
-            if len(value) >= 6 and not re.search(r"\s", value) and not self._harmless(value, line):  # a sentence in quotes is a message
-                for quote in "\"'`":
-                    if (at := line.find(f"{quote}{value}{quote}")) >= 0:
-                        yield at + 1, at + 1 + len(value)
-
-    def _innocent(self, value: str) -> bool:
-        known = self._heuristic
-        return known.is_sequential_string(value) or known.is_templated_secret(value) or known.is_prefixed_with_dollar_sign(value)
-
-    def _harmless(self, value: str, line: str) -> bool:
-        known = self._heuristic
-        if self._innocent(value) or known.is_not_alphanumeric_string(value) or known.is_potential_uuid(value):
-            return True
-        return known.is_likely_id_string(value, line) or known.is_indirect_reference(line)
-
-
-def _secret_span(match: re.Match[str]) -> tuple[int, int]:
-    """Where the secret is in a plugin's match: its longest group, unless that is only the token's prefix; signs around it do not count."""
-    best = max((g for g in range(1, match.re.groups + 1) if match[g]), key=lambda g: len(match[g]), default=0)
-    if best and (len(match[best]) >= 10 or match[0].startswith("://")):
-        return match.span(best)
-    bare = match[0].strip(" \t\"'=:")
-    start = match.start() + match[0].index(bare)
-    return start, start + len(bare)
-
-
-def _addresses(text: str) -> Iterator[tuple[int, int, str]]:
-    """E-mail addresses. `x@y.shape` is a matrix product: a top-level domain has two letters or is well known, unless <> stand around."""
-    for match in _DOMAIN.finditer(text):
-        before = _BEFORE.search(text, max(0, match.start() - 64), match.start())
-        if before is None or before[0] == "git":  # git@host is nobody's address
-            continue
-        bracketed = text[before.start() - 1 : before.start()] == "<" and text.startswith(">", match.end())
-        top = match[1]
-        if bracketed or top.lower() in _TOP_DOMAINS or (len(top) == 2 and top in (top.lower(), top.upper())):
-            yield before.start(), match.end(), "EMAIL"
-
-
-def _lines(text: str, places: list[int]) -> Iterator[tuple[int, str]]:
-    """(start, line) for each line that holds one of `places`, which ascend."""
-    end = -1
-    for place in places:
-        if place > end:
-            start, end = text.rfind("\n", 0, place) + 1, text.find("\n", place)
-            end = len(text) if end < 0 else end
-            yield start, text[start:end]

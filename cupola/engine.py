@@ -372,7 +372,12 @@ _stderr_lock = threading.Lock()
 @contextlib.contextmanager
 def _stderr() -> Iterator[Callable[[], str]]:
     """A function that gives what C code, or anyone, has printed to stderr in the block so far."""
-    with _stderr_lock, tempfile.TemporaryFile() as file:
+    with _stderr_lock, tempfile.TemporaryFile(buffering=0) as file:
+
+        def said() -> str:
+            file.seek(0)  # and reading to the end puts it back: descriptor 2 shares the position
+            return file.read().decode("utf-8", "replace")
+
         try:
             kept = os.dup(2)
         except OSError:  # no stderr to speak of
@@ -380,7 +385,7 @@ def _stderr() -> Iterator[Callable[[], str]]:
             return
         os.dup2(file.fileno(), 2)
         try:
-            yield lambda: os.pread(file.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+            yield said
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -121,12 +121,9 @@ def ledger(path: Path, lines: bool, forecasts: bool, *, quiet: bool) -> dict[str
         out.print(f"energy by {meter}: {units.kwh(joules)}", markup=False)
     out.print(f"{totals.kept} kept, {totals.rejected} rejected · {facts['summary']}", markup=False)
     for forecast in facts.get("forecasts", []):
-        low, middle, high = (forecast[p] for p in ("p10", "p50", "p90"))
-        inside = "" if forecast.get("value") is None else (" inside" if low <= forecast["value"] <= high else " outside")
-        out.print(
-            f"{forecast['quantity']:<16} {low:.4g} < {middle:.4g} < {high:.4g} -> {forecast.get('value')}{inside}",
-            markup=False,
-        )
+        low, middle, high, value = (forecast[key] for key in ("p10", "p50", "p90", "outcome"))
+        came = "no outcome yet" if value is None else f"{value:.4g}, {'inside' if forecast['inside'] else 'outside'}"
+        out.print(f"{forecast['quantity']:<16} {middle:.4g} ({low:.4g} to {high:.4g}) {forecast['unit']}: {came}", markup=False)
     for line in facts.get("lines", []):
         shown = {k: v for k, v in line.items() if k not in ("id", "settings", "text") and v not in (None, "", {}, [])}
         out.print("  ".join(f"{k}={v}" for k, v in shown.items()), markup=False)

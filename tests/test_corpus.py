@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupola import config, corpus
-from cupola.corpus import Corpus, CorpusConfig, Scrubber, build
+from cupola import config, corpus, duplicates
+from cupola.corpus import Corpus, CorpusConfig, build
 from cupola.errors import ConfigError, DataError, LicenceError, MachineError
 from cupola.media.base import Document
 from cupola.media.code import Code
 from cupola.media.text import Text, words
+from cupola.scrub import Scrubber
 from cupola.sources import Source
 
 TEXT = Text()
@@ -373,13 +374,13 @@ def test_a_document_is_dropped_only_for_one_that_stays(tmp_path):
 def test_exact_duplicates_pair_with_the_first_of_their_kind(values):
     digests = np.array([[v // 4, v % 4] for v in values], np.uint64)
     expected = [(values.index(v), i, 1.0) for i, v in enumerate(values) if values.index(v) < i]
-    assert list(corpus._same(digests)) == expected
+    assert list(duplicates.same(digests)) == expected
 
 
 @pytest.mark.parametrize("near", [0.5, 0.7, 0.9])
 def test_near_duplicates_agree_with_true_jaccard_outside_the_estimates_error(tmp_path, near):
     """Sets made to overlap by known shares: well above `near` nearly all pairs are found, well below none."""
-    sign, draw = corpus._Signer(), random.Random(0)
+    sign, draw = duplicates.Signer(), random.Random(0)
     truth = []
     with (tmp_path / "signatures").open("wb") as file:
         for pair in range(300):
@@ -390,8 +391,8 @@ def test_near_duplicates_agree_with_true_jaccard_outside_the_estimates_error(tmp
             truth.append(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
             for shingles in sets:
                 file.write(sign(shingles).tobytes())
-    found = {(i, j): s for i, j, s in corpus._alike(tmp_path / "signatures", np.arange(600), near, lambda *a: None)}
-    error = 3 * (near * (1 - near) / corpus.PERMUTATIONS) ** 0.5
+    found = {(i, j): s for i, j, s in duplicates.alike(tmp_path / "signatures", np.arange(600), near, lambda *a: None)}
+    error = 3 * (near * (1 - near) / duplicates.PERMUTATIONS) ** 0.5
     clear = [k for k, jaccard in enumerate(truth) if jaccard > near + error]
     assert sum((2 * k, 2 * k + 1) in found for k in clear) >= 0.98 * len(clear)
     assert not [pair for pair in found if pair[1] != pair[0] + 1 or truth[pair[0] // 2] < near - 1.5 * error]

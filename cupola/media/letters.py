@@ -228,7 +228,7 @@ def parse(text: str) -> Reading:
 def print_letters(score: Score) -> str:
     """The bar words of a score. They end without a newline."""
     words = [score.rhythm] if score.rhythm else []
-    words += [_SPELT[score.metre], _SPELT[score.unit], _key_word(score.key)]
+    words += [_SPELT[score.metre], _SPELT[score.unit], key_word(score.key)]
     words += ["{}/{}={}".format(*score.tempo)] if score.tempo else []
     lines = [" ".join(words)]
     key, metre = score.key, score.metre
@@ -239,14 +239,14 @@ def print_letters(score: Score) -> str:
             metre, key = bar.metre or metre, bar.key or key
             words += [numerals[bar.ending]] if bar.ending else []
             words += [f"M{_SPELT[bar.metre]}"] if bar.metre else []
-            words += [f"K{_key_word(bar.key)}"] if bar.key else []
+            words += [f"K{key_word(bar.key)}"] if bar.key else []
             words.append(_bar_word(bar, score.unit, key, metre))
             words += {"|": [], ":|": ["R"], "||": ["S"]}[bar.close]
         lines.append(" ".join(words))
     return "\n".join(lines)
 
 
-def _key_word(key: Key) -> str:
+def key_word(key: Key) -> str:
     return str(key).lower().replace("#", "s")
 
 
