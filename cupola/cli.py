@@ -53,7 +53,7 @@ def make(
     json: Json = False,
 ) -> None:
     """From the sources to a proved model, new pieces and a page that shows them, inside the budget."""
-    with foundry(project, model, json, minutes=minutes, usd=usd, kwh=kwh, seed=seed) as f:
+    with foundry(project, model, json, "make", minutes=minutes, usd=usd, kwh=kwh, seed=seed) as f:
         ask(f, yes)
         result(f.make(), json)
 
@@ -63,7 +63,7 @@ def data(project: Folder = Path("."), model: Model = None, json: Json = False) -
     """The corpus: what is in it, what was dropped and why, and the rows that will be trained on."""
     from cupola.look import look
 
-    with foundry(project, model, json) as f:
+    with foundry(project, model, json, "data") as f:
         result(look(f), json)
 
 
@@ -72,7 +72,7 @@ def plan(
     project: Folder = Path("."), model: Model = None, minutes: Minutes = None, usd: Usd = None, kwh: Kwh = None, json: Json = False
 ) -> None:
     """What the budget buys: model, tokens, minutes, dollars and kWh, from the speed measured here and now."""
-    with foundry(project, model, json, minutes=minutes, usd=usd, kwh=kwh) as f:
+    with foundry(project, model, json, "plan", minutes=minutes, usd=usd, kwh=kwh) as f:
         made = f.plan
         for note in made.notes:
             f.say("note", note)
@@ -92,7 +92,7 @@ def train_(
     """Train, or go on training what was interrupted; ends cooled, evaluated and saved inside the budget."""
     import dataclasses
 
-    with foundry(project, model, json, minutes=minutes, usd=usd, kwh=kwh) as f:
+    with foundry(project, model, json, "make", minutes=minutes, usd=usd, kwh=kwh) as f:
         ask(f, yes)
         outcome = f.outcome
         f.say("model", str(f.folder))
@@ -125,7 +125,7 @@ def sample(
     json: Json = False,
 ) -> None:
     """New pieces: candidates drawn, invalid ones and copies thrown away, the likeliest kept."""
-    with foundry(model, None, json, made=True) as f:
+    with foundry(model, None, json, "sample", made=True) as f:
         result(made_facts(f.sample(n, prompt=prompt, seed=seed, out=out)), json)
 
 
@@ -222,14 +222,17 @@ def new(
 
 
 @contextmanager
-def foundry(path: Path, model: str | None, json: bool, *, made: bool = False, **budget: Any) -> Iterator[Foundry]:
+def foundry(path: Path, model: str | None, json: bool, kind: str, *, made: bool = False, **budget: Any) -> Iterator[Foundry]:
     """The project's foundry with progress on stderr; `made` finds the project that a model folder belongs to."""
     from cupola import project as projects
     from cupola import show
     from cupola.make import Foundry
 
     project = projects.find(path) if made else projects.load(path, **budget)
-    with show.screen(json) as shown, Foundry(project, model, say=shown.say, progress=shown.progress, ticks=shown.ticks(project)) as f:
+    with (
+        show.screen(json) as shown,
+        Foundry(project, model, kind=kind, say=shown.say, progress=shown.progress, ticks=shown.ticks(project)) as f,
+    ):
         yield f
 
 
@@ -237,7 +240,7 @@ def edit(model: Path, file: Path, json: bool, out: Path, change: Any, n: int, se
     """Read a piece, change it with the model, write what is kept."""
     from cupola import compose
 
-    with foundry(model, None, json, made=True) as f:
+    with foundry(model, None, json, "sample", made=True) as f:
         document, notes = compose.read_piece(f.medium, file)
         for text in notes:
             f.note(text)

@@ -10,6 +10,8 @@ What is likely: mean log-probability per byte. By itself that prefers the dull (
 likelier than 95% of real held-out ones, or shorter or longer than 95% of them, come after all others; and no two kept pieces are nearer to
 each other than a copy may be.
 
+A flaw (a bar that does not fill its metre) is not a fault: a flawed piece is kept where no more candidates may be drawn, fewest flaws first.
+
 Same seed, same model, same settings, same machine: same bytes, on any number of cores, because the engine promises that of each request.
 """
 
@@ -118,7 +120,8 @@ class Candidate:
     tokens: int = 0
     ended: bool = False  # by itself
     cost: Reading = dataclasses.field(default_factory=Reading)
-    problems: list[Problem] = dataclasses.field(default_factory=list)
+    problems: list[Problem] = dataclasses.field(default_factory=list)  # that make it invalid
+    flaws: list[Problem] = dataclasses.field(default_factory=list)  # in something that can be used
     units: int = 0
     nearest_name: str = ""
     nearest_path: str = ""
@@ -230,7 +233,8 @@ def sample(
                 _refuse_hopeless(kit.medium, prompt, new)
             candidates += new
             chosen = choose(kit, candidates, n, apart=kit.copy_below)
-            size = 0 if stop() else _more(kit.config, n, len(chosen), len(candidates))
+            whole = sum(not c.flaws for c in chosen)  # what has a flaw is kept only where no more may be drawn
+            size = 0 if stop() else _more(kit.config, n, whole, len(candidates))
     stems = _numbered(kit.medium.name, n, None if replace else out)
     known = {name: value for name, value in (("least", pins.least), ("most", pins.most)) if value is not None}
     return _record(kit, candidates, chosen, bill.spent, _Order(n, stems, out, pins=known, prompt=prompt, notes=notes))
@@ -517,11 +521,12 @@ def _judge_all(kit: Kit, candidates: list[Candidate], pins: Pins, copy_below: fl
 def _judge(kit: Kit, candidate: Candidate, pins: Pins, copy_below: float) -> None:
     """Check the candidate, find its nearest document, and say what speaks against it, if anything does."""
     medium = kit.medium
-    candidate.problems = medium.check(candidate.text)
+    candidate.problems = medium.syntax(candidate.text)
     candidate.units = len(medium.spans(candidate.text))
     if candidate.problems:
         candidate.why = candidate.why or f"not valid: {candidate.problems[0]}"
         return
+    candidate.flaws = medium.check(candidate.text)
     nearest = kit.index.nearest(candidate.text)
     candidate.nearest_name, candidate.nearest_path, candidate.distance = nearest.name, nearest.path, nearest.distance
     if candidate.why:
@@ -537,8 +542,8 @@ def _judge(kit: Kit, candidate: Candidate, pins: Pins, copy_below: float) -> Non
 def choose(kit: Kit, candidates: Sequence[Candidate], n: int, *, apart: float, count: int | None = None) -> list[Candidate]:
     """The n best of those that nothing speaks against, best first, no two nearer to each other than `apart`; at most n.
 
-    Order: the wanted number of units, if `count` says one; ended by itself; within what is usual (not likelier than 95% of real pieces,
-    nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw, and one whose likelihood llama.cpp could not
+    Order: the wanted number of units, if `count` says one; without a flaw, then with few; ended by itself; within what is usual (not
+    likelier than 95% of real pieces, nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw, and one whose likelihood llama.cpp could not
     say (characters of several tokens) stands in the middle.
     """
     left = [c for c in candidates if not c.why]
@@ -553,12 +558,13 @@ def choose(kit: Kit, candidates: Sequence[Candidate], n: int, *, apart: float, c
     return chosen
 
 
-def _rank(usual: Usual, candidate: Candidate, count: int | None, middle: float) -> tuple[int, bool, bool, float]:
+def _rank(usual: Usual, candidate: Candidate, count: int | None, middle: float) -> tuple[int, float, bool, bool, float]:
     likely = middle if candidate.logprob_per_byte is None else candidate.logprob_per_byte
     dull = usual.logprob_per_byte is not None and likely > usual.logprob_per_byte[1]
     odd = count is None and usual.units is not None and not usual.units[0] <= candidate.units <= usual.units[1]
     return (
         0 if count is None else abs(candidate.units - count),
+        len(candidate.flaws) / max(1, candidate.units),
         count is None and not candidate.ended,
         count is None and (dull or odd),
         -likely,
@@ -615,7 +621,8 @@ def _give_reasons(kit: Kit, chosen: list[Candidate], candidates: list[Candidate]
         else:
             candidate.why = f"less likely: the {len(chosen)} kept come before it"
     for candidate in chosen:
-        candidate.why = "kept: among the likeliest of those that are valid and no copies"
+        flaw = f", though not without a flaw: {candidate.flaws[0]}" if candidate.flaws else ""
+        candidate.why = f"kept: among the likeliest of those that are valid and no copies{flaw}"
 
 
 def _artefact(kit: Kit, c: Candidate, kept: bool | None, files: list[str], order: _Order) -> Artefact:
@@ -623,8 +630,8 @@ def _artefact(kit: Kit, c: Candidate, kept: bool | None, files: list[str], order
     asked = {"prompt": order.prompt, "pins": order.pins, "parent": order.parent}
     cost = dataclasses.asdict(c.cost)
     found = {"nearest_name": c.nearest_name, "nearest_path": c.nearest_path, "distance": c.distance, "logprob_per_byte": c.logprob_per_byte}
-    problems = [str(problem) for problem in c.problems]
-    return Artefact(**made, **asked, **cost, **found, valid=not problems, problems=problems, kept=kept, why=c.why, files=files)
+    problems = [str(problem) for problem in (*c.problems, *c.flaws)]
+    return Artefact(**made, **asked, **cost, **found, valid=not c.problems, problems=problems, kept=kept, why=c.why, files=files)
 
 
 def _name(nearest: Nearest) -> str:

@@ -438,8 +438,9 @@ PROBES = [
     "1" * 100,
     " " * 100 + "\n" * 50,
 ]
-# Nats. f32: over the whole vocabulary; else over ids of at least one in ten thousand. Measured on a trained 0.9 M: 1e-5, 0.003, 0.08.
-TOLERANCE = {"f32": 1e-4, "f16": 0.02, "q8_0": 0.25}
+# Nats. f32: over the whole vocabulary; else over ids of at least one in ten thousand. Measured on a 0.9 M model after 640 steps: 1e-5,
+# 0.004 and 0.13, and they grow with the logits. The first shows that the export is right, the others that a file is of these weights.
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "q8_0": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)

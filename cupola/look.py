@@ -52,9 +52,10 @@ def look(f: Foundry) -> dict[str, Any]:
 
 
 def shown_rows(f: Foundry, count: int = 2) -> list[str]:
-    """The first rows of the first step: tokens parted by ·, control tokens by name; [ ] round the one that is context only."""
+    """Of the first rows those with most control tokens: tokens parted by ·, control tokens by name, the one that is context only in [ ]."""
+    first = f.stream.batch(0, 8 * count, f.table.train.length).tolist()
     out = []
-    for row in f.stream.batch(0, count, f.table.train.length).tolist():
+    for row in sorted(first, key=lambda ids: -sum(i in MARKS for i in ids))[:count]:
         pieces = [MARKS.get(i) or f.tokenizer.decode([i]).replace("\n", "⏎") for i in row]
         out.append(f"[{pieces[0]}]" + "·".join(pieces[1:]))
     return out

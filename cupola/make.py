@@ -45,6 +45,7 @@ PROVED = 100  # held-out documents whose ids are compared in the proof
 class Foundry:
     """One model of one project, with the ledger open for writing; a context manager.
 
+    kind: of the ledger's run. "make" goes on with an unfinished one of the same settings and counts what that has used; others begin anew.
     say(stage, line): a finished stage's line, for people. progress(what, share): what is going on. ticks(tick): every training step.
     """
 
@@ -53,12 +54,14 @@ class Foundry:
         project: Project,
         model: str | None = None,
         *,
+        kind: str = "make",
         say: Callable[[str, str], None] = lambda stage, line: None,
         progress: Progress = lambda what, share: None,
         ticks: Callable[[Tick, Reading], None] = lambda tick, spent: None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.project, self.say, self.progress, self.ticks, self.clock = project, say, progress, ticks, clock
+        self.kind = kind
         self.name, self.table = project.model(model)
         self.medium: Medium = MEDIA[self.table.medium]
         self.seed = project.settings.project.seed
@@ -87,6 +90,8 @@ class Foundry:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.book.note(self.run_id, f"ended by {kind.__name__}")
+        elif self.kind != "make":
+            self.book.finish_run(self.run_id, "done")
         self._stack.close()
 
     def note(self, text: str, **detail: Any) -> None:
@@ -98,6 +103,8 @@ class Foundry:
 
     def _continue(self) -> str:
         """The unfinished run with these settings if there is one, else a new one."""
+        if self.kind != "make":
+            return self.book.start_run(self.kind, self.name, self.project.folder.name)
         base = f"{self.name}-{self.project.fingerprint()[:12]}"
         status: dict[str, str] = {}
         for line in self.book.lines():
@@ -363,6 +370,7 @@ class Foundry:
                 run=self.run_id,
                 model=self.name,
                 config=self.table.compose,
+                progress=self.progress,
             )
 
     def sample(self, n: int, *, prompt: str = "", seed: int | None = None, out: Path | None = None) -> Made:

@@ -139,7 +139,7 @@ def train_tokenizer(texts: Iterable[str], pretokenizer: str, vocab_size: int) ->
     byte_level = PRETOKENIZERS[pretokenizer].byte_level
     alphabet = pre_tokenizers.ByteLevel.alphabet() if byte_level else _characters(sample, vocab_size)
     reserved = list(CONTROL) if byte_level else [*CONTROL, *(f"<0x{b:02X}>" for b in range(256))]
-    trainer = trainers.BpeTrainer(  # pyrefly: ignore
+    trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[tokenizers.AddedToken(t, special=True, normalized=False) for t in reserved],
         initial_alphabet=sorted(alphabet),

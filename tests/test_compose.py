@@ -31,6 +31,9 @@ class Bars:
             if text.strip():
                 yield Document(text.strip(), group=path.name, path=path.name, name=f"{path.stem} {i}")
 
+    def syntax(self, text):
+        return self.check(text)
+
     def check(self, text):
         head, _, body = text.partition("\n")
         if not re.fullmatch(r"K:[a-g]", head):

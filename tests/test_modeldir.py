@@ -44,7 +44,8 @@ def test_transformers_opens_the_folder_with_the_same_weights(tmp_path, tied):
     assert not model.training
     theirs = model.state_dict()
     assert all(torch.equal(theirs[name], state[name]) for name in state)
-    assert model.config.rope_parameters["rope_theta"] == 10000.0
+    assert model.config.rope_parameters["rope_theta"] == 10000.0  # where Transformers 5 looks
+    assert json.loads((tmp_path / "a model 🎻" / "config.json").read_text())["rope_theta"] == 10000.0  # where others do
     assert ("lm_head.weight" in modeldir.weights(tmp_path / "a model 🎻")) is not tied
 
 

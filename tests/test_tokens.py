@@ -101,6 +101,17 @@ def test_text_that_spells_a_control_token_is_text(kind):
 
 
 @pytest.mark.parametrize("kind", PRETOKENIZERS)
+def test_text_that_spells_a_reserved_token_is_text_however_often_the_corpus_has_it(kind):
+    texts = [f"{name} {name}{name}\n" for name in (*CONTROL, "<0x41>", "</s>", "[PAD]", "<|im_end|>")] * 40  # merges would end in these
+    made = train_tokenizer(texts, kind, 600)
+    for text in texts[:10]:
+        assert made.decode(made.encode(text)) == text
+        assert min(made.encode(text)) >= len(CONTROL)
+    learnt = [made.inner.id_to_token(i) for i in range(len(CONTROL), made.vocab_size)]
+    assert not [t for t in learnt if tokens.MAGIC.fullmatch(t)]
+
+
+@pytest.mark.parametrize("kind", PRETOKENIZERS)
 def test_control_tokens_have_the_same_ids_in_every_model_and_vanish_from_text(kind):
     made = MADE[kind]
     assert [made.inner.token_to_id(c) for c in CONTROL] == list(range(6))

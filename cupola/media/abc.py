@@ -1,20 +1,20 @@
-"""ABC <-> Score.
+"""ABC -> Score, and what was wrong with it.
 
 `parse` reads ABC as people write it (version 2.1 and the older habits of tune books) and keeps what sounds. It drops titles, number, book,
 source, notes, history, words and every other line that says who or where; chord symbols and annotations in quotes; slurs, bowing and
-fingering, staccato, accents, fermatas, segno and D.C. marks; beams, spacing and line breaks. `print_abc` writes one canonical text for a
-Score: R, M, L, Q, K, then a line a section, nothing decorated. `print_file` writes the same music as people like to read it.
+fingering, staccato, accents, fermatas, segno and D.C. marks; beams, spacing and line breaks. Tunes of several voices are refused.
 
-An accidental holds for its own pitch to the end of the bar. Where the other reading of ABC (it holds in every octave) would sound different,
-what we write carries the accidental again, so that both readings agree. A tie to another pitch is a slur, and dropped.
+An accidental holds for its own pitch to the end of the bar, and over a tie. A tie to another pitch is a slur, and dropped.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cupola.errors import DataError
 from cupola.media.base import Problem
 from cupola.media.score import (
     SIGNS,
@@ -50,20 +50,30 @@ _BODY = re.compile(
     |(?P<ending>\[(\d[\d,-]*))""",
     re.VERBOSE,
 )
+LONGEST = 1_000_000  # characters of one tune
+_TUNE = re.compile(r"^X:", re.MULTILINE)
+_KEY_LINE = re.compile(r"^(?:X:|K:)", re.MULTILINE)
 _HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
 _PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*)")
 _RHYTHM = {"doublejig": "jig", "singlejig": "jig", "highlandfling": "fling", "reels": "reel", "jigs": "jig"}  # one word for one dance
 _CLOSES = {"|": 0, "||": 1, ":|": 2}  # of two lines in a row the stronger counts
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """A tune as it was read: its music (None: `problems` says why), titles, and the offsets of each bar in the text."""
+    """A tune as it was read, in either notation."""
 
-    score: Score | None
+    text: str
+    score: Score | None  # None: `problems` says why
     problems: list[Problem]
     titles: list[str]
-    spans: list[tuple[int, int]]
+    spans: list[tuple[int, int]]  # offsets of each bar in the text
+    line: int = 1  # of its file that the text begins on
+
+    def place(self, bar: int) -> tuple[int, int]:
+        """Line and column, from 1, where a bar begins."""
+        at = self.spans[bar][0]
+        return self.text.count("\n", 0, at) + self.line, at - self.text.rfind("\n", 0, at)
 
 
 class _Header:
@@ -323,7 +333,7 @@ def parse(text: str, line: int = 1, strict: bool = False) -> Reading:
         head.problems.append((max(len(text) - 1, 0), "the tune breaks off", "its last bar closes with || or :|"))
     problems = [locate(text, *fault, line=line) for fault in sorted(head.problems)]
     score = None if problems else with_unit(Score(first[0], WHOLE // 8, first[1], bars, rhythm, tempo))
-    return Reading(score, problems, head.titles, body.spans)
+    return Reading(text, score, problems, head.titles, body.spans, line)
 
 
 def locate(text: str, at: int, what: str, fix: str, line: int = 1) -> Problem:
@@ -331,10 +341,22 @@ def locate(text: str, at: int, what: str, fix: str, line: int = 1) -> Problem:
     return Problem(text.count("\n", 0, at) + line, at - text.rfind("\n", 0, at), what, fix)
 
 
-def split(text: str) -> Iterator[tuple[int, str]]:
-    """(line, text) of each tune of a file. A tune begins at X: and ends before the next; a file without X: but with K: is one tune."""
-    starts = [m.start() for m in re.finditer(r"^X:", text, re.MULTILINE)]
-    if not starts and re.search(r"^K:", text, re.MULTILINE):
-        starts = [0]
-    for start, stop in zip(starts, [*starts, len(text)][1:], strict=True):
-        yield text.count("\n", 0, start) + 1, text[start:stop]
+def split(blocks: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of each tune of a file that comes in pieces. A tune begins at X: and ends before the next.
+
+    What stands before the first X: is a tune if it has a K: line. Raises DataError naming `where` when there is none in the first megabyte.
+    """
+    held, line, seen = "", 1, 0  # seen: characters of `held` without a tune's beginning but at 0
+    for block in blocks:
+        held += block
+        starts = [match.start() for match in _TUNE.finditer(held, max(seen, 1))]
+        for start, stop in itertools.pairwise([0, *starts]):
+            if _KEY_LINE.search(held, start, stop):
+                yield line, held[start:stop]
+            line += held.count("\n", start, stop)
+        held = held[starts[-1] :] if starts else held
+        seen = max(0, len(held) - 2)
+        if len(held) > LONGEST:
+            raise DataError("a megabyte without a new tune", where, "an ABC tune begins with a line X:1; leave the file out if it is none")
+    if _KEY_LINE.search(held):
+        yield line, held

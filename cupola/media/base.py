@@ -57,7 +57,11 @@ class Medium(Protocol):
         ...
 
     def check(self, text: str) -> list[Problem]:
-        """Everything wrong with a notation; empty means valid."""
+        """Everything wrong with a notation, what `syntax` finds first; empty means there is nothing to mend."""
+        ...
+
+    def syntax(self, text: str) -> list[Problem]:
+        """What makes a notation invalid, so that `write` cannot take it; the rest of `check` are flaws in something that can be used."""
         ...
 
     def grammar(self, pins: Pins) -> str | None:

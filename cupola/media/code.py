@@ -81,6 +81,10 @@ class Code:
         """Characters, and the syntax of what looks like Python (this Python's grammar)."""
         return check_characters(text) or (_syntax(text) if looks_python(text) else [])
 
+    def syntax(self, text: str) -> list[Problem]:
+        """The same: what does not parse is of no use."""
+        return self.check(text)
+
     def grammar(self, pins: Pins) -> str | None:
         return None
 

@@ -1,7 +1,7 @@
 """Score -> a printed page: MEI, which verovio draws as SVG.
 
-MEI and not ABC goes to verovio, because its ABC reader (6.4) leaves out the brackets of first and second endings. Beams and the places where
-a length is split into tied notes are made from the metre; a key or metre that changes is printed where it does.
+Not ABC, because the ABC reader of verovio 6.4 leaves out the brackets of endings and crashes on one tune in four of old books. Beams are
+made from the metre, long lengths split into tied notes; a key or metre that changes is printed where it does.
 """
 
 from __future__ import annotations

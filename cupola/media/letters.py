@@ -1,26 +1,26 @@
 """Bar words <-> Score: a notation of letters, in which a bar is one word and transposing a tune changes one word of its header.
 
     jig sixeight eighth g
-    jHhH ghjjlB lsopnp qnljkl lklkhd ghjjlB lsopnp qnljkl ljjjB R
-    n nqpnop nqponl nqpnol kjkljh ghjjlB lsopnp qnljkl ljjjB S
+    jHhH ghijBk lqpopq nljijk ljlkig ghijBk lqpnpq nljijk ljjjB R
+    n qporqp qponlj qponml kjkljh ghijBk lqpopq nljijk ljjjB S
 
-The first line says rhythm (if any), metre, unit, key, and tempo (if any; as in ABC, 3/8=120). Each other line is a section; its last word is R
-(played again) or S (not). Endings begin with the words I, II, III; all but the last end with R. Where metre or key changes, a word M or K with
-it stands before the bar: Mcut, Kam.
+The first line says rhythm (if any), metre, unit, key, and tempo (if any; as in ABC, 3/8=120). Each other line is a section; its last word
+is R (played again) or S (not). Endings begin with the words I, II, III; all but the last end with R. Where metre or key changes, a word M or K
+with it stands before the bar: Mcut, Kam.
 
 A bar is its notes, joined. A note is, in this order, with all but the pitch left out where it says nothing:
 
-    V         the next three notes stand in the time of two; a number after it (B 2, C 3, D 4, E 5, F 6, W 7, H 8, N 9, L 1) for other tuplets:
-              VE five in the usual time, VCBB three in the time of two, for two notes
+    V         the next three notes stand in the time of two; a number after it (L 1, B 2, C 3, D 4, E 5, F 6, W 7, H 8, N 9) for other
+              tuplets: VE five in the usual time; VCBB three in the time of two, for two notes
     G pitch   a grace note, once for each
     T or O    a trill or a roll
-    pitch     a to z, steps of the scale: j is the tonic between middle C and the B above it. X before it raises it a semitone from what the
-              signature says, Y lowers it, U puts it an octave up, A down. Z instead is a rest. J joins the pitches of a chord
+    pitch     a to z, steps of the scale: j is the tonic between middle C and the B above it. X before it raises it a semitone from what
+              the signature says, Y lowers it, U puts it an octave up, A down. Z instead is a rest. J joins the pitches of a chord
     length    none: one unit. B 2, C 3, D 4, F 6, N 3/2, H 1/2, W 1/4, E 1/8, I 1/16, K 1/32, M 1/64 units; several add up
     L         tied to the next note
     P or Q    with the next note a pair: long-short (ABC's >) or short-long (<)
 
-An X or Y holds for its own note only. Worked example: in G, "lHmH" is ABC's B/c/ and "XpB" is ^f... raised once more than the signature's f sharp.
+An X or Y holds for its own note only. Worked example: the words jHhH and XnoB in G, with eighths for units, are ABC's G/E/ and ^de2.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ _LENGTHS = {"F": 384, "D": 256, "C": 192, "B": 128, "N": 96, "H": 32, "W": 16, "
 _COUNTS = {letter: i for i, letter in enumerate("LBCDEFWHN", start=1)}
 _SPELT = {metre: word for word, metre in METRES.items()} | {unit: word for word, unit in UNITS.items()}
 _LETTER = {count: letter for letter, count in _COUNTS.items()}
-_PITCH = re.compile(r"([XY]{0,2})([UA]*)([a-z])")
+_PITCH = re.compile(r"([XY]{0,3})([UA]*)([a-z])")
 _NOTE = re.compile(
-    r"(?:V([LBCDEFWHN]{0,3}))?((?:G[XY]{0,2}[UA]*[a-z])*)([TO]?)(Z|[XY]{0,2}[UA]*[a-z](?:J[XY]{0,2}[UA]*[a-z])*)([FDCBNHWEIKM]*)(L?)([PQ]?)"
+    r"(?:V([LBCDEFWHN]{0,3}))?((?:G[XY]{0,3}[UA]*[a-z])*)([TO]?)(Z|[XY]{0,3}[UA]*[a-z](?:J[XY]{0,3}[UA]*[a-z])*)([FDCBNHWEIKM]*)(L?)([PQ]?)"
 )
 
 
@@ -187,12 +187,12 @@ class _Reader:
         if ticks != int(ticks) or not 0 < ticks <= 16 * WHOLE:
             self.faults.append((at, f"no such length: {match[0]!r}", "lengths are 1/256 of a whole note at least, 16 whole notes at most"))
         counts = None if tuplet is None else self._counts(tuplet)
-        chord = () if pitches == "Z" else tuple(sorted({self._pitch(*p.groups()) for p in _PITCH.finditer(pitches)}))
+        chord = () if pitches == "Z" else tuple(sorted({self._pitch(*p.groups(), at) for p in _PITCH.finditer(pitches)}))
         return Note(
             chord,
             int(ticks) or 1,
             bool(tie and chord),
-            tuple(self._pitch(*p.groups()) for p in _PITCH.finditer(graces)),
+            tuple(self._pitch(*p.groups(), at) for p in _PITCH.finditer(graces)),
             {"T": "T", "O": "~", "": ""}[ornament],
             counts,
         ), mark
@@ -202,9 +202,12 @@ class _Reader:
         p = max(p, 2) if letters else 3
         return p, q or default_tuplet(p, self.metre), r or p
 
-    def _pitch(self, signs: str, octaves: str, letter: str) -> Pitch:
+    def _pitch(self, signs: str, octaves: str, letter: str, at: int) -> Pitch:
         step = ord(letter) - ord("a") - TONIC + self.key.tonic + 7 * (octaves.count("U") - octaves.count("A"))
-        return Pitch(step, self.key.alters[step % 7] + signs.count("X") - signs.count("Y"))
+        alter = self.key.alters[step % 7] + signs.count("X") - signs.count("Y")
+        if abs(alter) > 2:
+            self.faults.append((at, f"{signs}{letter} is more than a double sharp or flat", "leave an X or Y out"))
+        return Pitch(step, max(-2, min(alter, 2)))
 
 
 def parse_word_key(word: str) -> Key | None:
@@ -222,7 +225,7 @@ def parse(text: str) -> Reading:
     problems = [locate(text, *fault) for fault in sorted(faults)]
     metre, key = reader.first
     score = None if problems else with_unit(Score(metre, WHOLE // 8, key, bars, reader.rhythm, reader.tempo))
-    return Reading(score, problems, [], reader.spans)
+    return Reading(text, score, problems, [], reader.spans)
 
 
 def print_letters(score: Score) -> str:

@@ -198,7 +198,7 @@ def length(bar: Bar) -> Fraction | int:
 
 
 def sections(score: Score) -> list[tuple[int, int]]:
-    """(first, last) bar of each section, both included. Every bar that closes with "||" or ":|" ends one, save where another ending follows."""
+    """(first, last) bar of each section, both included. A bar that closes with "||" or ":|" ends one, unless another ending follows."""
     out, first = [], 0
     for i, bar in enumerate(score.bars):
         follows = i + 1 < len(score.bars) and score.bars[i + 1].ending > 1
@@ -293,8 +293,8 @@ def beat_ends(bar: Bar, metre: str, upbeat: bool) -> list[bool]:
 def fullness(score: Score) -> list[tuple[int, bool]]:
     """(bar number, is it full) for every bar that has to be full.
 
-    The first and the last bar of a section or of an ending may be short (an upbeat, and what completes it), and so are not counted when they are;
-    they are counted when full or too long. Bars without a metre are not counted.
+    The first and the last bar of a section or of an ending may be short (an upbeat, and what completes it): they are counted only when they
+    are full or too long. Bars without a metre are not counted.
     """
     edges = set()
     for first, last in sections(score):
@@ -360,7 +360,7 @@ def transpose(score: Score, key: Key) -> Score | None:
 
 
 def with_unit(score: Score) -> Score:
-    """The same tune with the unit that leaves most lengths unwritten: the commonest of eighth, sixteenth and quarter, pairs counted as equal."""
+    """The same tune with the unit that leaves most lengths unwritten: the commonest of eighth, sixteenth and quarter, pairs as equal."""
     counts = dict.fromkeys((WHOLE // 8, WHOLE // 16, WHOLE // 4), 0)  # at a tie the first wins
     for bar in score.bars:
         for unit in counts:

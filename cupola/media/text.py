@@ -49,6 +49,9 @@ class Text:
     def check(self, text: str) -> list[Problem]:
         return check_characters(text)
 
+    def syntax(self, text: str) -> list[Problem]:
+        return check_characters(text)
+
     def grammar(self, pins: Pins) -> str | None:
         return None
 

@@ -1,7 +1,7 @@
 """What a sampler may write: GBNF for tunes in ABC or bar words, from nothing or from a prompt on.
 
-Bars are counted in the names of the rules: p7 is "seven bars so far, in no ending", e7 "in a first ending", s7 "in a second". So `least` and
-`most` hold exactly, endings come in pairs, and every tune closes. What a grammar does not know is whether a bar fills its metre.
+Bars are counted in the names of the rules: p7 is "seven bars so far, in no ending", e7 "in a first ending", s7 "in a second". So `least`
+and `most` hold exactly, endings come in pairs, and every tune closes. What a grammar does not know is whether a bar fills its metre.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ key ::= {_one_of([key_word(key) for key in _KEYS])}
 {_TEMPO}
 bar ::= ("M" metre " ")? ("K" key " ")? item{{1,24}}
 item ::= one ([PQ] one)? | "V" tuplet
-tuplet ::= one [PQ] one one | one one [PQ] one | one{{3}} | "B" one{{2}} | "D" one{{4}} | "E" one{{5}} | "F" one{{6}} | "W" one{{7}} | "N" one{{9}}
+tuplet ::= one [PQ] one one | one one [PQ] one | one{{3}} | rarer
+rarer ::= "B" one{{2}} | "D" one{{4}} | "E" one{{5}} | "F" one{{6}} | "W" one{{7}} | "N" one{{9}}
 one ::= ("G" pitch){{0,3}} [TO]? pitch ("J" pitch){{0,2}} length? "L"? | "Z" length?
 pitch ::= [XY]? [a-z]
 length ::= [FDCBNHWE] [DCBNHWE]?
@@ -72,7 +73,8 @@ key ::= "K:" key-name
 key-name ::= {_one_of([str(key) for key in _KEYS])}
 bar ::= ("[M:" meter "]")? ("[K:" key-name "]")? item{{1,24}}
 item ::= one ([<>] one)? | "(" tuplet
-tuplet ::= "3" (one [<>] one one | one one [<>] one | one{{3}}) | "2" one{{2}} | "4" one{{4}} | "5" one{{5}} | "6" one{{6}} | "7" one{{7}} | "9" one{{9}}
+tuplet ::= "3" (one [<>] one one | one one [<>] one | one{{3}}) | rarer
+rarer ::= "2" one{{2}} | "4" one{{4}} | "5" one{{5}} | "6" one{{6}} | "7" one{{7}} | "9" one{{9}}
 one ::= ("{{" pitch{{1,3}} "}}")? [T~]? (pitch | "[" pitch{{2,3}} "]") length? "-"? | "z" length?
 pitch ::= [_^=]? ([A-G] ","? | [a-g] "'"?)
 length ::= [2-8] | "/" | "/4" | "/8" | "3/2" | "3/4" | "5/2" | "7/2" | "7/4" | "7/8" | "12" | "16"
@@ -83,24 +85,41 @@ length ::= [2-8] | "/" | "/4" | "/8" | "3/2" | "3/4" | "5/2" | "7/2" | "7/4" | "
 def grammar(form: Form, pins: Pins, start: tuple[str, int, int]) -> str:
     """GBNF for what follows a prompt.
 
-    start: (where the prompt ends, parts of the header or bars it has, how). Where is "head" (then `how` is 1 if the joint is there already), "body" (the line
-    before the first bar is there), or p, e, s: inside bars, behind the last of them (`how` 0), where a bar must begin (1), where the first ending
-    has been closed (2), where a section has been closed (3).
+    start: (where the prompt ends, parts of the header or bars that it has, how it ends). Where is "head" (how: 1 if the joint is there),
+    "body" (no bar yet), or p, e, s as in the rules' names (how: 0 behind a bar, 1 before one, 2 behind a closed first ending, 3 behind a
+    closed section).
     Raises ConfigError when least and most contradict each other, the prompt, or the four bars that a tune has.
     """
     where, have, how = start
     least, most = max(LEAST, pins.least or 0), pins.most
-    done = have if where in "pes" else 0
+    done = have if where in ("p", "e", "s") else 0
+    needed = done + (how == 1 or where == "e") + (how == 1 and where == "e") if done else 1  # bars that the prompt leads to
     if most is not None and most < least:
         fix = f"a tune has {LEAST} bars or more" if most < LEAST else "least may not be over most"
         raise ConfigError(f"at most {most} bars, but at least {least}", "pins", fix)
-    if most is not None and done >= most:
-        raise ConfigError(f"the prompt has {done} bars already, of at most {most}", "pins", "give a shorter prompt, or allow more bars")
-    last = most if most is not None else max(least, done + 1) + 1  # without `most` the counting stops there, and the last rules lead to themselves
+    if most is not None and needed > most:
+        raise ConfigError(f"the prompt leads to {needed} bars, of at most {most}", "pins", "give a shorter prompt, or allow more bars")
+    last = most if most is not None else max(least, needed) + 1  # without `most` the last rules lead to themselves
     rules = [f"root ::= {_root(form, where, have, how, least)}"]
     for n in range(1, last + 1):
         rules += _counted(form, n, last, least, most)
     return "\n".join([*rules, form.rules])
+
+
+def finish(form: Form, start: tuple[str, int, int], parts: tuple[str, ...], bar: str) -> str:
+    """The shortest end that makes a prompt a tune (of any number of bars): whatever is wrong with the whole is wrong with the prompt.
+
+    parts: an example of each part of the header; bar: one of a bar.
+    """
+    where, have, how = start
+    if where == "head":
+        missing = form.joint.join(parts[have:])
+        return ("" if how or not missing else form.joint) + missing + "\n" + bar + form.stop
+    if where == "body" or how == 1:
+        return bar + (form.second + bar if where == "e" else "") + form.stop
+    if how == 0:
+        return (form.second + bar if where == "e" else "") + form.stop
+    return form.second.removeprefix(form.again) + bar + form.stop if how == 2 else ""
 
 
 def _counted(form: Form, n: int, last: int, least: int, most: int | None) -> list[str]:
@@ -112,7 +131,7 @@ def _counted(form: Form, n: int, last: int, least: int, most: int | None) -> lis
     if room > 0:
         plain += [f"{_text(form.next)} bar p{more}", f"({_text(form.again)} | {_text(form.stop)}) {_text(chr(10))} bar p{more}"]
         second += [f"{_text(form.next)} bar s{more}", f"{_text(form.stop + chr(10))} bar p{more}"]
-    if room > 0 and n > 1:
+    if room > 0:
         ending += [f"{_text(form.second)} bar s{more}"]
     if room > 1:
         plain += [f"{_text(form.first)} bar e{more}"]
