@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xllamacpp
+import xllamacpp as _xllamacpp
 
 from cupola import gguf as export
 from cupola import modeldir
 from cupola.errors import ConfigError, EngineError, ProofError
 from cupola.tokens import BOS, CONTROL, EOS, Tokenizer
 
+xllamacpp: Any = _xllamacpp  # it ships no types
 Progress = Callable[[str, float | None], None]
 BANNED = [i for i in range(len(CONTROL)) if i != EOS]  # never sampled: they are no text, yet a wide grammar would admit them by their names
 
@@ -178,7 +179,7 @@ class Engine:
 
     def _ask(self, slot: list[Any], request: Request) -> dict[str, Any]:
         """llama.cpp's own full answer; not streamed, because a stream loses ids inside characters of several."""
-        body = {
+        body: dict[str, Any] = {
             "prompt": list(request.prompt_ids),
             "max_tokens": request.max_new_tokens,
             "temperature": request.temperature,
@@ -521,7 +522,7 @@ def _same_ids(folder: Path, engine: Engine, texts: list[str]) -> None:
     """Raises ProofError at the first text that cupola, Transformers and llama.cpp do not tokenise alike."""
     import transformers
 
-    theirs = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    theirs: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     for text in texts:
         ours = engine.tokenizer.encode(text)
         for who, ids in (("Transformers", theirs(text)["input_ids"]), ("llama.cpp", engine.tokenize(text) if text else [])):

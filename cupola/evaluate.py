@@ -215,8 +215,8 @@ def baselines(
     packed = time.monotonic()
     entropy = byte_entropy(known.documents, new.documents)
     spent = (counted - begun, packed - counted, time.monotonic() - packed)
-    figures = (bits / new.bytes for bits in (ngram, xz, entropy))
-    return Baselines(*figures, *spent, known.bytes, known.seen_bytes, new.bytes, new.seen_bytes)
+    ngram, xz, entropy = (bits / new.bytes for bits in (ngram, xz, entropy))
+    return Baselines(ngram, xz, entropy, *spent, known.bytes, known.seen_bytes, new.bytes, new.seen_bytes)
 
 
 def xz_bits(train: Iterable[bytes], documents: Iterable[bytes]) -> float:

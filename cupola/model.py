@@ -13,9 +13,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from cupola.config import Config
+from cupola.tokens import BOS, EOS, PAD
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
+
+
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
 
 
 class ModelConfig(Config):
@@ -102,13 +115,27 @@ def flops_per_token(config: ModelConfig, length: int) -> int:
     return 3 * 2 * (matrices + attention)
 
 
-def hugging_face(config: ModelConfig) -> dict[str, Any]:
-    """The keyword arguments of transformers.LlamaConfig for this shape."""
-    from cupola.tokens import BOS, EOS, PAD
-
-    shape = config.model_dump(exclude={"rope_theta"})
-    rope = {"rope_type": "default", "rope_theta": config.rope_theta}
-    return {**shape, "rope_parameters": rope, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD, "use_cache": False}
+def hf_config(config: Any) -> dict[str, Any]:
+    """config.json for LlamaForCausalLM; rope_theta twice: Transformers 5 reads it in rope_parameters, vLLM and Ollama at the top."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        **{name: int(getattr(config, name)) for name in SIZES},
+        "rms_norm_eps": float(config.rms_norm_eps),
+        "rope_theta": float(config.rope_theta),
+        "rope_parameters": {"rope_type": "default", "rope_theta": float(config.rope_theta)},
+        "tie_word_embeddings": bool(config.tie_word_embeddings),
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "mlp_bias": False,
+        "initializer_range": 0.02,
+        "use_cache": True,
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "dtype": "float32",
+    }
 
 
 def build(config: ModelConfig, seed: int = 0) -> LlamaForCausalLM:
@@ -118,7 +145,7 @@ def build(config: ModelConfig, seed: int = 0) -> LlamaForCausalLM:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(LlamaConfig(**hugging_face(config)))
+        model = LlamaForCausalLM(LlamaConfig(**{**hf_config(config), "use_cache": False}))
         with torch.no_grad():  # drawn here, in the order of the names: how Transformers draws changes with its version
             for _, parameter in sorted(model.named_parameters()):
                 parameter.normal_(0.0, 0.02) if parameter.ndim == 2 else parameter.fill_(1.0)

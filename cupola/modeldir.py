@@ -23,18 +23,9 @@ import torch
 import cupola
 from cupola import units
 from cupola.errors import ConfigError, DataError, MachineError
+from cupola.model import hf_config
 from cupola.tokens import BOS, CONTROL, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD, Tokenizer
 
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "max_position_embeddings",
-)
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")  # what generation_config.json may hold
 
 
@@ -109,29 +100,6 @@ def save(
         safetensors.torch.save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
         files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(temporary.iterdir())}
         _json(temporary / "manifest.json", {"cupola": cupola.__version__, "files": files})
-
-
-def hf_config(config: Any) -> dict[str, Any]:
-    """config.json for LlamaForCausalLM; rope_theta twice: Transformers 5 reads it in rope_parameters, vLLM and Ollama at the top."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        **{name: int(getattr(config, name)) for name in SIZES},
-        "rms_norm_eps": float(config.rms_norm_eps),
-        "rope_theta": float(config.rope_theta),
-        "rope_parameters": {"rope_type": "default", "rope_theta": float(config.rope_theta)},
-        "tie_word_embeddings": bool(config.tie_word_embeddings),
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
-        "initializer_range": 0.02,
-        "use_cache": True,
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "dtype": "float32",
-    }
 
 
 def _generation_config(generation: dict[str, float]) -> dict[str, Any]:

@@ -54,7 +54,13 @@ def test_accidentals_that_change_nothing_are_not_written():
 @pytest.mark.parametrize(
     ("written", "key"),
     [("G", Key(4, 0, "")), ("Am", Key(5, 0, "m")), ("E minor", Key(2, 0, "m")), ("A Mixolydian", Key(5, 0, "mix")), ("F#m", Key(3, 1, "m"))]
-    + [("Bb", Key(6, -1, "")), ("D Dorian", Key(1, 0, "dor")), ("Gmaj", Key(4, 0, "")), ("C clef=treble", Key(0, 0, "")), ("Hp", Key(5, 0, "mix"))],
+    + [
+        ("Bb", Key(6, -1, "")),
+        ("D Dorian", Key(1, 0, "dor")),
+        ("Gmaj", Key(4, 0, "")),
+        ("C clef=treble", Key(0, 0, "")),
+        ("Hp", Key(5, 0, "mix")),
+    ],
 )
 def test_keys_are_read_as_people_write_them(written, key):
     assert abc.parse(HEAD.replace("K:G", f"K:{written}") + "A6||").score.key == key
@@ -113,7 +119,12 @@ def test_tempo_is_kept_in_one_form():
 
 
 def test_rhythm_is_one_word():
-    assert [score("A6||", HEAD.replace("K:G", f"R:{r}\nK:G")).rhythm for r in ("Slip Jig", "double jig", "REEL", "")] == ["slipjig", "jig", "reel", ""]
+    assert [score("A6||", HEAD.replace("K:G", f"R:{r}\nK:G")).rhythm for r in ("Slip Jig", "double jig", "REEL", "")] == [
+        "slipjig",
+        "jig",
+        "reel",
+        "",
+    ]
 
 
 # --- repeats and endings in every spelling

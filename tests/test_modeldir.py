@@ -13,7 +13,7 @@ import transformers
 from huggingface_hub import ModelCard
 from test_tokens import ANY, MADE
 
-from cupola import modeldir
+from cupola import model, modeldir
 from cupola.errors import ConfigError, DataError, MachineError
 from cupola.tokens import CONTROL, PRETOKENIZERS, Tokenizer
 
@@ -52,7 +52,7 @@ def test_transformers_opens_the_folder_with_the_same_weights(tmp_path, tied):
 def test_names_and_shapes_are_those_of_transformers_llama():
     for tied in (True, False):
         config, _ = tiny(MADE[ANY], tie_word_embeddings=tied)
-        theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**modeldir.hf_config(config))).state_dict()
+        theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**model.hf_config(config))).state_dict()
         ours = modeldir.shapes(config)
         assert {k: tuple(v.shape) for k, v in theirs.items() if k in ours} == ours
         assert theirs.keys() - ours.keys() == ({"lm_head.weight"} if tied else set())

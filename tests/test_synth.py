@@ -34,7 +34,7 @@ def test_repeats_and_endings_are_played_out():
 
 def test_tied_notes_are_one_note_over_bar_lines_and_into_chords():
     assert heard("G6-|G6||") == [(0, 12, 67)]
-    assert heard("[GB]6-|[Gd]6||") == [(0, 12, 67), (0, 6, 71), (6, 6, 74)]
+    assert sorted(heard("[GB]6-|[Gd]6||")) == [(0, 6, 71), (0, 12, 67), (6, 6, 74)]
 
 
 def test_a_tie_into_a_first_ending_is_held_in_the_second_too():
@@ -42,7 +42,8 @@ def test_a_tie_into_a_first_ending_is_held_in_the_second_too():
 
 
 def test_triplets_take_the_time_of_two():
-    assert heard("(3GABc2||") == [(0, pytest.approx(2 / 3), 67), (pytest.approx(2 / 3),) * 2 + (69,), (pytest.approx(4 / 3), pytest.approx(2 / 3), 71), (2, 2, 72)]
+    third = pytest.approx(2 / 3)
+    assert heard("(3GABc2||") == [(0, third, 67), (third, third, 69), (pytest.approx(4 / 3), third, 71), (2, 2, 72)]
 
 
 def test_grace_notes_take_their_time_from_their_note():
@@ -69,7 +70,9 @@ def test_sound_is_loud_enough_never_clips_and_ends_in_silence(timbre):
     out = synth.samples(tune(BODY), timbre)
     heard_ = out[np.abs(out) > 1e-4]
     assert np.abs(out).max() <= synth.PEAK + 1e-6
-    assert 20 * np.log10(np.sqrt(np.mean(heard_**2))) == pytest.approx(-18, abs=0.1) or np.abs(out).max() == pytest.approx(synth.PEAK, abs=1e-4)
+    assert 20 * np.log10(np.sqrt(np.mean(heard_**2))) == pytest.approx(-18, abs=0.1) or np.abs(out).max() == pytest.approx(
+        synth.PEAK, abs=1e-4
+    )
     assert not out[-100:].any()
 
 
@@ -95,10 +98,8 @@ def test_a_note_has_its_pitch(timbre, midi, hertz):
 def test_the_tempo_is_the_tunes_or_a_usual_one():
     slow = tune("G6||", "M:6/8\nL:1/8\nQ:3/8=60\nK:G\n")
     assert synth.seconds_per_whole(slow) == pytest.approx(8 / 3)
-    paces = {head: synth.seconds_per_whole(tune("GGGGGG||", head + "K:G\n")) for head in ("M:6/8\nL:1/8\n", "M:C|\nL:1/8\n", "R:air\nM:C|\nL:1/8\n")}
-    assert 1 < paces["M:6/8\nL:1/8\n"] < 2
-    assert 1 < paces["M:C|\nL:1/8\n"] < 2
-    assert paces["R:air\nM:C|\nL:1/8\n"] > paces["M:C|\nL:1/8\n"]
+    jig, reel, air = (synth.seconds_per_whole(tune("GGGGGG||", head + "L:1/8\nK:G\n")) for head in ("M:6/8\n", "M:C|\n", "R:air\nM:C|\n"))
+    assert 1 < reel < jig < 2 < air * 1.01
 
 
 def test_a_wav_file_is_mono_with_16_bits_and_the_same_every_time(tmp_path):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import peer
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+from benches.peers import peer
 
 LENGTH = 256
 ROWS = 8  # the Trainer's default

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import peer
 import torch
-from litgpt.args import EvalArgs, TrainArgs
-from litgpt.config import Config
-from litgpt.data import DataModule
-from litgpt.model import GPT
-from litgpt.pretrain import setup
+from litgpt.args import EvalArgs, TrainArgs  # pyrefly: ignore
+from litgpt.config import Config  # pyrefly: ignore
+from litgpt.data import DataModule  # pyrefly: ignore
+from litgpt.model import GPT  # pyrefly: ignore
+from litgpt.pretrain import setup  # pyrefly: ignore
 from torch.utils.data import DataLoader
+
+from benches.peers import peer
 
 LENGTH = 256
 ROWS = 8

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peer
 import torch
+
+from benches.peers import peer
 
 LENGTH = 64
 ROWS = 12
@@ -86,9 +87,8 @@ def main() -> None:
     sys.path.insert(0, str(folder))  # for its `from model import GPT`
     given = {**chosen, "dataset": "documents", "out_dir": "out"}
     sys.argv = ["train.py", "config/train_shakespeare_char.py", *(f"--{key}={value}" for key, value in given.items())]
-    plain, torch.manual_seed = torch.manual_seed, lambda seed: plain(seed + args.seed)  # its seed is written into train.py
-    runpy.run_path("train.py", run_name="__main__")
-    torch.manual_seed = plain
+    with peer.shifted_seed(args.seed):
+        runpy.run_path("train.py", run_name="__main__")
     timed = clock.stop(steps)
 
     from model import GPT, GPTConfig  # pyrefly: ignore

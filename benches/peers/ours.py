@@ -5,18 +5,15 @@ Everything after the imports counts. The corpus is there already, as it is for t
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[2]))
-
-import peer
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401  loaded when first used otherwise, and that would count
 
+from benches.peers import peer
 from cupola import hardware, make, plan, project, train
 from cupola.corpus import Corpus
 from cupola.media import MEDIA

@@ -1,16 +1,17 @@
 """What every script in this folder shares: its arguments, the documents, the clock, the score, and the one JSON line it prints.
 
-It runs in the environments of the peers: of cupola it imports evaluate.py alone, which needs no more than NumPy.
+It runs in the environments of the peers: of cupola it imports evaluate.py alone, which needs no more than NumPy. All are run as modules
+from the top of the checkout: `python -m benches.peers.hf_trainer --help`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ import torch
 import torch.nn.functional as F
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch.optim.optimizer import register_optimizer_step_post_hook
-
-sys.path.append(str(Path(__file__).parents[2]))
 
 from cupola import evaluate
 
@@ -102,15 +101,29 @@ def codec(args: argparse.Namespace, train: Sequence[str]) -> Codec:
     return Codec(inner, 0, 0)
 
 
-def score(logits: Callable[[torch.Tensor], torch.Tensor], ids: Sequence[Sequence[int]], texts: Sequence[str], length: int) -> evaluate.Score:
+def score(
+    logits: Callable[[torch.Tensor], torch.Tensor], ids: Sequence[Sequence[int]], texts: Sequence[str], length: int
+) -> evaluate.Score:
     """Bits per byte by cupola's rule. logits: (B, T) ids -> (B, T, V); ids: of whole documents; length: the peer's context."""
 
     @torch.no_grad()
     def nats(batch: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(batch)
-        return F.cross_entropy(logits(rows[:, :-1]).float().transpose(1, 2), rows[:, 1:], reduction="none").numpy()
+        known = logits(rows[:, :-1].contiguous()).float()
+        return F.cross_entropy(known.transpose(1, 2), rows[:, 1:], reduction="none").numpy()
 
     return evaluate.bits_per_byte(nats, ids, [len(t.encode()) for t in texts], length)
+
+
+@contextlib.contextmanager
+def shifted_seed(by: int) -> Iterator[None]:
+    """In the block torch.manual_seed(s) seeds with s + by: for scripts that have their seed written into them."""
+    plain = torch.manual_seed
+    torch.manual_seed = lambda seed: plain(seed + by)  # pyrefly: ignore
+    try:
+        yield
+    finally:
+        torch.manual_seed = plain
 
 
 def facts(score: evaluate.Score) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def write_svg(score: Score, path: Path, title: str = "") -> Path:
     toolkit = verovio.toolkit()
     toolkit.setOptions(OPTIONS)
     toolkit.loadData(mei(score, title))
-    drawn = toolkit.renderToSVG(1).replace("</desc>", '</desc><rect width="100%" height="100%" fill="white"/>', 1)
+    drawn = toolkit.renderToSVG(1).replace("</desc>", '</desc><rect width="100%" height="100%" fill="white" style="stroke:none"/>', 1)
     try:
         path.write_text(drawn, "utf-8", newline="\n")
     except OSError as e:

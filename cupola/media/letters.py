@@ -5,8 +5,8 @@
     n qporqp qponlj qponml kjkljh ghijBk lqpopq nljijk ljjjB S
 
 The first line says rhythm (if any), metre, unit, key, and tempo (if any; as in ABC, 3/8=120). Each other line is a section; its last word
-is R (played again) or S (not). Endings begin with the words I, II, III; all but the last end with R. Where metre or key changes, a word M or K
-with it stands before the bar: Mcut, Kam.
+is R (played again) or S (not). Endings begin with the words I, II, III; all but the last end with R. Where metre or key changes, a word M
+or K with it stands before the bar: Mcut, Kam.
 
 A bar is its notes, joined. A note is, in this order, with all but the pitch left out where it says nothing:
 

@@ -87,13 +87,13 @@ def grammar(form: Form, pins: Pins, start: tuple[str, int, int]) -> str:
 
     start: (where the prompt ends, parts of the header or bars that it has, how it ends). Where is "head" (how: 1 if the joint is there),
     "body" (no bar yet), or p, e, s as in the rules' names (how: 0 behind a bar, 1 before one, 2 behind a closed first ending, 3 behind a
-    closed section).
+    closed section, 4 before a bar and the space that parts it from the word before).
     Raises ConfigError when least and most contradict each other, the prompt, or the four bars that a tune has.
     """
     where, have, how = start
     least, most = max(LEAST, pins.least or 0), pins.most
     done = have if where in ("p", "e", "s") else 0
-    needed = done + (how == 1 or where == "e") + (how == 1 and where == "e") if done else 1  # bars that the prompt leads to
+    needed = done + (how != 0 and how != 3) + (where == "e" and how != 2) if done else 1  # bars that the prompt leads to
     if most is not None and most < least:
         fix = f"a tune has {LEAST} bars or more" if most < LEAST else "least may not be over most"
         raise ConfigError(f"at most {most} bars, but at least {least}", "pins", fix)
@@ -115,8 +115,8 @@ def finish(form: Form, start: tuple[str, int, int], parts: tuple[str, ...], bar:
     if where == "head":
         missing = form.joint.join(parts[have:])
         return ("" if how or not missing else form.joint) + missing + "\n" + bar + form.stop
-    if where == "body" or how == 1:
-        return bar + (form.second + bar if where == "e" else "") + form.stop
+    if where == "body" or how in (1, 4):
+        return form.next * (how == 4) + bar + (form.second + bar if where == "e" else "") + form.stop
     if how == 0:
         return (form.second + bar if where == "e" else "") + form.stop
     return form.second.removeprefix(form.again) + bar + form.stop if how == 2 else ""
@@ -148,8 +148,8 @@ def _root(form: Form, where: str, have: int, how: int, least: int) -> str:
         return "bar p1"
     if how == 0:
         return f"{where}{have}"
-    if how == 1:
-        return f"bar {where}{have + 1}"
+    if how in (1, 4):
+        return f"{_text(form.next) if how == 4 else ''} bar {where}{have + 1}".strip()
     if how == 2:
         return f"{_text(form.second.removeprefix(form.again))} bar s{have + 1}"
     return f"({line} bar p{have + 1})?" if have >= least else f"{line} bar p{have + 1}"
@@ -190,8 +190,8 @@ def letters_start(prompt: str) -> tuple[str, int, int]:
             state, how, bars = "p" if how == 3 else state, 0, bars + 1
         else:
             how = 1
-    if how == 0 and body[-1:].isspace():
-        how = 1
+    if how in (0, 1):
+        how = 1 if body[-1:].isspace() else 4 * how
     if how == 3 and body[-1:] == "\n":
         state, how = "p", 1
     return ("body", 0, 0) if not words else ("p" if how == 3 else state, bars, how)
