@@ -10,7 +10,8 @@ What is likely: mean log-probability per byte. By itself that prefers the dull (
 likelier than 95% of real held-out ones, or shorter or longer than 95% of them, come after all others; and no two kept pieces are nearer to
 each other than a copy may be.
 
-A flaw (a bar that does not fill its metre) is not a fault: a flawed piece is kept where no more candidates may be drawn, fewest flaws first.
+A flaw (a bar that does not fill its metre) is not a fault: a flawed piece is kept where no more candidates may be drawn, fewest flaws
+first.
 
 Same seed, same model, same settings, same machine: same bytes, on any number of cores, because the engine promises that of each request.
 """
@@ -543,8 +544,8 @@ def choose(kit: Kit, candidates: Sequence[Candidate], n: int, *, apart: float, c
     """The n best of those that nothing speaks against, best first, no two nearer to each other than `apart`; at most n.
 
     Order: the wanted number of units, if `count` says one; without a flaw, then with few; ended by itself; within what is usual (not
-    likelier than 95% of real pieces, nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw, and one whose likelihood llama.cpp could not
-    say (characters of several tokens) stands in the middle.
+    likelier than 95% of real pieces, nor shorter or longer than 95% of them); then likeliest first. Ties go to the earlier draw; one
+    whose likelihood llama.cpp could not say (characters of several tokens) stands in the middle.
     """
     left = [c for c in candidates if not c.why]
     middle = float(np.median([c.logprob_per_byte for c in left if c.logprob_per_byte is not None] or [0.0]))

@@ -38,7 +38,9 @@ from cupola.tokens import Stream, Tokenizer, train_tokenizer
 from cupola.train import Outcome, Tick
 
 Progress = Callable[[str, float | None], None]
+HEART = "the watched pieces had become worse three times running: it cooled early, before learning the corpus by heart"
 YARDSTICK = 100  # held-out documents whose distance to the corpus is measured
+ENDED = {"planned": "", "late": "the machine was slower than planned: the decay began earlier", "early: learning by heart": HEART}
 PROVED = 100  # held-out documents whose ids are compared in the proof
 
 
@@ -84,7 +86,7 @@ class Foundry:
                 f"going on with what was begun: {units.seconds(self.prior.seconds)} and {units.usd(self.prior.usd)} of the budget are used"
             )
         for warning in self.meter.warnings:
-            self.note(warning)
+            self.say("note", warning)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -140,8 +142,8 @@ class Foundry:
             )
             for note in made.report.notes:
                 self.note(note)
-            for left_out in made.report.left_out[:5]:
-                self.note(f"left out {left_out.path}: {left_out.why}")
+            if gone := made.report.left_out:
+                self.say("note", f"{len(gone)} files left out (`cupola data` lists them), the first {gone[0].path}: {gone[0].why}")
             for source in made.report.sources:
                 if source.notice:
                     self.note(source.notice)
@@ -557,7 +559,7 @@ class Foundry:
             cost=ledger.summary(totals),
             curves=self.curves(),
             marks={"delivered": outcome.best_step},
-            curve_note=outcome.ended,
+            curve_note=ENDED.get(outcome.ended, outcome.ended),
             yardstick=pages.Yardstick(low, middle, high, self.table.compose.copy_share * middle),
             origins=[pages.Origin(s.source, s.licence, f"{s.files:,} files", s.credit) for s in report.sources],
             versions={"cupola": cupola.__version__, **train.versions()},

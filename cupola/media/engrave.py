@@ -118,8 +118,16 @@ class _Engraver:
 
 
 def _beam(elements: list[str]) -> str:
-    real = [e for e in elements if "grace=" not in e]
-    return "<beam>" + "".join(elements) + "</beam>" if len(real) > 1 else "".join(elements)
+    """The elements under one beam where it joins at least two; grace notes before the first stay outside."""
+    first = next((i for i, element in enumerate(elements) if not _is_grace(element)), len(elements))
+    joined = "".join(elements[first:])
+    if sum(not _is_grace(element) for element in elements) > 1:
+        joined = f"<beam>{joined}</beam>"
+    return "".join(elements[:first]) + joined
+
+
+def _is_grace(element: str) -> bool:
+    return element.startswith("<note grace=")
 
 
 def _split(ticks: int) -> list[tuple[int, int]]:
