@@ -29,8 +29,8 @@ from benches.peers.environments import PEERS, Peer
 
 ROOT = Path(__file__).parents[1]
 NEAR = (0.95, 1.03)  # of the seconds: a peer's run that took so long counts, others are done again with the steps put right
-TRIES = 3  # runs of a peer, the one that finds its speed among them
-FASTEST = "hf-trainer", "hf-trainer 5e-4"  # the Trainer's rows; the others are "the best of the rest"
+TRIES = 4  # runs of a peer at most, those that find its speed among them
+TRAINER = "hf-trainer", "hf-trainer 5e-4"  # compared on their own; the others together
 
 
 def log(text: str) -> None:
@@ -53,7 +53,7 @@ def line(bench: str, value: float | None, unit: str, values: list[float], **more
     from cupola import hardware
 
     head = {"bench": bench, "value": value, "unit": unit, "n": len(values), "spread": spread(values) if values else None}
-    print(json.dumps({**head, "hardware": str(hardware.describe()), "commit": commit(), **more}, default=float))
+    print(json.dumps({**head, "hardware": str(hardware.describe()), "commit": commit(), **more}, default=float, ensure_ascii=False))
 
 
 # --- bits after so many seconds -----------------------------------------------------------------------------------------------------
@@ -94,21 +94,31 @@ class Bench:
         return self.script(Path(sys.executable), "ours", work, *options, *(["--model", self.model] if self.model else []))
 
     def peer(self, peer: Peer, seed: int, like: Path | None = None) -> dict[str, Any]:
-        """A peer's run that ended in time. How many steps that is it cannot be told beforehand, so a short run finds out; not counted."""
+        """A peer's run that took --seconds. How many steps that is nobody knows beforehand: short runs find out, and count for nothing."""
         python = environments.python(self.environments, peer.environment)
         options = ["--data", str(self.data), "--seed", str(seed), *peer.options, *(["--like", str(like)] if like else [])]
         if peer.clone:
             options += [f"--{peer.clone}", str(self.clones[peer.clone])]
         work = self.work / f"{peer.name}-{seed}{'-like' if like else ''}".replace(" ", "-")
-        steps, result = 16 if self.seconds < 60 else 64, {}
-        for attempt in range(TRIES):
-            result = self.script(python, peer.script, work, *options, "--steps", str(steps))
-            if NEAR[0] <= result["seconds"] / self.seconds <= NEAR[1]:
+        tried: list[dict[str, Any]] = []
+        steps = 16 if self.seconds < 60 else 64
+        while len(tried) < TRIES and steps not in [t["steps"] for t in tried]:
+            tried.append(self.script(python, peer.script, work, *options, "--steps", str(steps)))
+            if NEAR[0] <= tried[-1]["seconds"] / self.seconds <= NEAR[1]:
                 break
-            log(f"  {peer.name}: {result['steps']} steps took {result['seconds']:.0f} s")
-            if attempt < TRIES - 1:
-                steps = max(16, int(1 + (0.99 * self.seconds - result["first_step_seconds"]) / result["step_seconds"]))
-        return {**result, "name": peer.name, "seed": seed}
+            log(f"  {peer.name}: {tried[-1]['steps']} steps take {tried[-1]['seconds']:.0f} s")
+            steps = max(16, round(steps_in(0.99 * self.seconds, tried)))
+        return {**min(tried, key=lambda t: abs(t["seconds"] - self.seconds)), "runs": len(tried)}
+
+
+def steps_in(seconds: float, tried: list[dict[str, Any]]) -> float:
+    """How many steps take so long, by the last run; by the last two where there are two, since a start and a look cost what they cost."""
+    *earlier, last = tried
+    pace = last["step_seconds"]
+    if earlier and last["steps"] != earlier[-1]["steps"]:
+        slope = (last["seconds"] - earlier[-1]["seconds"]) / (last["steps"] - earlier[-1]["steps"])
+        pace = slope if pace / 2 < slope < pace * 2 else pace
+    return last["steps"] + (seconds - last["seconds"]) / pace
 
 
 def corpus_of(project: Path, model: str | None) -> tuple[Path, str]:
@@ -134,7 +144,8 @@ def show(result: dict[str, Any]) -> None:
 def attempt(skipped: dict[str, str], name: str, run: Callable[[], dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """[the result] or, of a peer that failed, [] and a word in `skipped`."""
     try:
-        result = {"name": name, "seed": seed, **run()}
+        log(f"{name}, seed {seed} ...")
+        result = {**run(), "name": name, "seed": seed}
     except RuntimeError as e:
         skipped[name] = str(e)
         log(f"  {e}")
@@ -149,14 +160,14 @@ def bits(bench: Bench, peers: list[Peer], seeds: int, peer_seeds: int, skipped: 
     theirs: list[dict[str, Any]] = []
     for seed in range(max(seeds, peer_seeds)):
         if seed < seeds:
-            ours.append({"name": "cupola", "seed": seed, **bench.ours(seed)})
+            log(f"cupola, seed {seed} ...")
+            ours.append({**bench.ours(seed), "name": "cupola", "seed": seed})
             show(ours[-1])
         for peer in peers if seed < peer_seeds else []:
             theirs += attempt(skipped, peer.name, lambda peer=peer, seed=seed: bench.peer(peer, seed), seed)
     best = min((r for r in theirs if _by_name(r["name"]).second), key=lambda r: r["bits_per_byte"], default=None)
     second: list[dict[str, Any]] = []
     if best:
-        log(f"{best['name']} with cupola's tokenizer, size and batch:")
         like = Path(ours[0]["run"])
         for seed in range(peer_seeds):
             second += attempt(
@@ -173,7 +184,7 @@ def ratios(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], second: lis
     """By which share ours is lower than what it is compared with, medians over seeds; None where that was not run."""
     own = statistics.median(r["bits_per_byte"] for r in ours)
     medians = {name: statistics.median(r["bits_per_byte"] for r in theirs if r["name"] == name) for name in {r["name"] for r in theirs}}
-    rest = {name: value for name, value in medians.items() if name not in FASTEST}
+    rest = {name: value for name, value in medians.items() if name not in TRAINER}
     best = min(rest, key=rest.__getitem__, default=None)
     same = statistics.median(r["bits_per_byte"] for r in second) if second else None
 

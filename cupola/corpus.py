@@ -39,6 +39,7 @@ REASONS = ("duplicate", "near duplicate", "too short", "empty")  # why a documen
 FEWEST = 10  # documents: with fewer there is nothing to hold out that would say anything
 FEWEST_GROUPS = 12  # with fewer groups, or one that holds half of everything, blocks of the large ones are groups
 BLOCKS = 40  # so many to the whole corpus
+MOST_HELD_OUT, MOST_WATCHED = 2_000_000, 60_000  # bytes: the interval of a score over 2 MB is narrow, and scoring more takes minutes
 SHORTEST = 16  # characters without white space around: a document of less teaches nothing
 CHECKED = 300  # documents that are checked for problems, evenly over the corpus
 _EXAMPLES = 10
@@ -47,8 +48,8 @@ _EXAMPLES = 10
 class CorpusConfig(Config):
     """[models.NAME.corpus] in cupola.toml."""
 
-    held_out: float = Field(0.10, gt=0, lt=0.5)  # share of bytes, for the final proof only
-    watch: float = Field(0.03, gt=0, lt=0.5)  # share of bytes that training looks at to stop early
+    held_out: float = Field(0.10, gt=0, lt=0.5)  # share of bytes, for the final proof only; at most 2 MB
+    watch: float = Field(0.03, gt=0, lt=0.5)  # share of bytes that training looks at to stop early; at most 60 kB
     near: float | None = Field(0.7, ge=0.3, le=1)  # documents with at least this much in common (Jaccard) count as one; absent: keep all
     seed: int = 0  # of the split
 
@@ -598,9 +599,9 @@ def _split(groups: np.ndarray, sizes: np.ndarray, config: CorpusConfig) -> tuple
     weights = np.bincount(inverse, weights=sizes)
     order = sorted(range(len(names)), key=lambda g: _hash(f"{config.seed}:{names[g]}"))
     part = np.zeros(len(names), dtype=np.int8)
-    for number, share in ((2, config.held_out), (1, config.watch)):
+    for number, share, most in ((2, config.held_out, MOST_HELD_OUT), (1, config.watch, MOST_WATCHED)):
         free = [g for g in order if part[g] == 0]
-        part[_take(free, weights, share * sizes.sum())] = number
+        part[_take(free, weights, min(share * sizes.sum(), most))] = number
     return part[inverse], tuple(int((part == n).sum()) for n in range(len(SPLITS)))
 
 

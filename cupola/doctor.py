@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,29 +19,37 @@ NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "xllamac
 MUSIC = ("verovio", "mido")
 ROOM = 2 << 30  # bytes of disk and of memory under which a recipe may fail
 
+Find = Callable[[str], Any]  # a package's name -> None where it is not installed
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
+    """One thing worth knowing; `fix` is the command or step that mends it."""
+
     state: Literal["ok", "note", "missing"]
     what: str
     fix: str = ""
 
 
-def examine(project: Path = Path("."), root: Path = Path("/")) -> list[Finding]:
-    """Everything worth knowing before a run, worst last; takes about two seconds, most of it measuring speed."""
-    found = [*_machine(root), *_packages(), *_folders(project), *_ledger(project)]
+def examine(project: Path = Path("."), root: Path = Path("/"), find: Find = importlib.util.find_spec) -> list[Finding]:
+    """Everything worth knowing before a run, worst last; takes about two seconds, most of it measuring speed.
+
+    root: where the system is read; find: looks for a package. Both are for whoever wants to examine a machine other than this one.
+    """
+    found = [*_machine(root, find), *_packages(find), *_folders(project), *_ledger(project)]
     return sorted(found, key=lambda f: ("ok", "note", "missing").index(f.state))
 
 
 def plain(found: list[Finding]) -> dict[str, Any]:
+    """As JSON has it."""
     return {"healthy": all(f.state != "missing" for f in found), "findings": [dataclasses.asdict(f) for f in found]}
 
 
-def _machine(root: Path) -> Iterator[Finding]:
+def _machine(root: Path, find: Find) -> Iterator[Finding]:
     machine = hardware.describe(root)
     yield Finding("ok", str(machine))
     yield Finding("ok", f"Python {sys.version.split()[0]}")
-    for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "bfloat16") if find("torch") else ():
         peak = hardware.peak_flops(dtype, machine.cores, 0.7)
         busy = ", but the machine is busy" if peak.busy else ""
         yield Finding("ok", f"{peak.flops / 1e9:.0f} GFLOP/s {dtype} matrix product on {machine.cores} cores{busy}")
@@ -56,15 +63,15 @@ def _machine(root: Path) -> Iterator[Finding]:
         yield Finding("note", f"{units.size(machine.memory_bytes)} of memory: `cupola make recipes/tunes` needs about 2 GB")
 
 
-def _packages() -> Iterator[Finding]:
+def _packages(find: Find) -> Iterator[Finding]:
     for names, extra in ((NEEDED, ""), (MUSIC, "[music]")):
-        missing = [name for name in names if importlib.util.find_spec(name) is None]
+        missing = [name for name in names if find(name) is None]
         if missing:
             what = f"{', '.join(missing)} not installed" + (": tunes cannot be drawn and played without" if extra else "")
             yield Finding("note" if extra else "missing", what, f'pip install "cupola{extra}"')
         else:
             yield Finding("ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
-    if sys.platform.startswith("linux") and importlib.util.find_spec("xllamacpp"):
+    if sys.platform.startswith("linux") and find("xllamacpp") and find("torch"):
         try:
             import torch  # noqa: F401  (it brings the OpenMP library that llama.cpp needs)
             import xllamacpp  # noqa: F401
@@ -77,9 +84,15 @@ def _folders(project: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     state, fix = ("ok", "") if free > ROOM else ("missing", "free some space: models, corpora and packages need about 2 GB")
     yield Finding(state, f"{units.size(free)} free in {folder.resolve()}", fix)  # pyrefly: ignore
-    for place in (folder, Path(tempfile.gettempdir())):
-        if not os.access(place, os.W_OK):
-            yield Finding("missing", f"{place.resolve()} cannot be written to", f"chmod u+w {place}, or work in another folder")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # asking for permission alone does not see a disk that is full or read-only
+            pass
+    except OSError as e:
+        yield Finding("missing", f"{folder.resolve()} cannot be written to: {e.strerror}", f"chmod u+w {folder}, or work in another folder")
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        yield Finding("missing", "no folder for temporary files can be written to", "set TMPDIR to one that can")
 
 
 def _ledger(project: Path) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cupola.errors import DataError
-from cupola.media import abc
+from cupola.media import abc, letters
 from cupola.media.score import Key, Pitch
 from cupola.media.spell import print_abc, print_file
 
@@ -246,3 +246,21 @@ def test_the_file_for_people_has_beams_lines_and_both_signs_of_a_repeat():
 def test_pitches_far_up_and_down_keep_their_marks():
     assert canonical("C,,c''B,c'||") == "C,,c''B,c'||"
     assert Pitch(-14, 0).midi == 36
+
+
+def test_prose_behind_an_empty_line_is_no_music():
+    text = "X:1\nK:G\n\nABcd|\nefga||\n\nA word about this tune.\n\nX:2\nK:D\nB6||\nThe end."
+    tunes = list(abc.split([text], "f"))
+    assert tunes == [(1, "X:1\nK:G\n\nABcd|\nefga||\n"), (9, "X:2\nK:D\nB6||\nThe end.")]
+
+
+@pytest.mark.parametrize(
+    "nasty", ["A" + "9" * 5000, "A٣", "|:", "A/////////////////", "Z9999|A", "(9" * 50, "A|1B:|2c:|3d:|4e:|5f:|6g||", "{", "[A", "A>"]
+)
+@pytest.mark.parametrize("metre", ["6/8", "٣/4", "04/4", "99/4", "9" * 5000 + "/8", "3/0"])
+def test_hostile_text_is_read_or_refused_never_a_crash(nasty, metre):
+    for strict in (False, True):
+        reading = abc.parse(f"M:{metre}\nQ:{'9' * 5000}\nL:1/8\nK:G\n{nasty}", strict=strict)
+        assert (reading.score is None) == bool(reading.problems)
+        if reading.score:
+            assert letters.parse(letters.print_letters(reading.score)).score == reading.score

@@ -109,3 +109,9 @@ def test_a_tune_has_the_same_words_in_every_key():
 )
 def test_what_is_wrong_is_named_with_its_place(text, what):
     assert what in problems(text)
+
+
+def test_a_rhythm_that_is_called_like_a_metre_and_a_ninth_ending_survive():
+    endings = "A" + "".join(f"|{n}B:" for n in range(1, 9)) + "|9c||"
+    score = abc.parse(f"R:common\nM:6/8\nL:1/8\nK:G\n{endings}").score
+    assert letters.parse(letters.print_letters(score)).score == score

@@ -22,7 +22,7 @@ from benches.peers import peer
 
 LENGTH = 64
 ROWS = 12
-LOOKS = 8  # evaluations, the last after the last step
+LOOKS = 4  # evaluations, the last after the last step
 
 
 class Characters:

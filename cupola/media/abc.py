@@ -38,23 +38,24 @@ _BODY = re.compile(
     r"""(?P<field>\[[A-Za-z]:[^\]\n]*\]|(?<=\n)[A-Za-z]:(?![|:])[^\n]*)
     |(?P<tuplet>\(([2-9])(?::(\d?))?(?::(\d?))?)
     |(?P<skip>[ \t\r\n\\`*$y]+|%[^\n]*|"[^"\n]*"|!\w[\w.()+<>:-]*!|\+[A-Za-z.]+\+|[.H-SU-Wh-w!()])
-    |(?P<note>(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*))
+    |(?P<note>(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d{0,4})(/{0,8})(\d{0,4}))
     |(?P<bar>(?:\[\||:*\||::+|:(?=\s*\[?[1-9]))(?:\[\||[|:\]])*(?:\s*\[(?=\d)|(?=\d))?(\d[\d,-]*)?)
     |(?P<broken>>{1,3}|<{1,3})
     |(?P<graces>\{([^}\n]*)\})
     |(?P<tie>-)
     |(?P<ornament>[T~])
-    |(?P<rest>[zx](\d*)(/*)(\d*))
-    |(?P<chord>\[((?:[\^_=]*[A-Ga-g][,']*\d*/*\d*|[uv.T~()\ -]|"[^"\n]*")+)\](\d*)(/*)(\d*))
-    |(?P<restbars>Z(\d*))
+    |(?P<rest>[zx](\d{0,4})(/{0,8})(\d{0,4}))
+    |(?P<chord>\[((?:[\^_=]*[A-Ga-g][,']*\d{0,4}/{0,8}\d{0,4}|[uv.T~()\ -]|"[^"\n]*")+)\](\d{0,4})(/{0,8})(\d{0,4}))
+    |(?P<restbars>Z(\d{0,4}))
     |(?P<ending>\[(\d[\d,-]*))""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 LONGEST = 1_000_000  # characters of one tune
 _TUNE = re.compile(r"^X:", re.MULTILINE)
-_KEY_LINE = re.compile(r"^(?:X:|K:)", re.MULTILINE)
+_BEGUN = re.compile(r"^(?:X:|K:)", re.MULTILINE)
+_BLANK = re.compile(r"^K:[^\n]*\n\s*[^\n]*\n(?:[^\n]*\S[^\n]*\n)*(?=[ \t]*\n)", re.MULTILINE)
 _HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
-_PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d*)(/*)(\d*)")
+_PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d{0,4})(/{0,8})(\d{0,4})", re.ASCII)
 _RHYTHM = {"doublejig": "jig", "singlejig": "jig", "highlandfling": "fling", "reels": "reel", "jigs": "jig"}  # one word for one dance
 _CLOSES = {"|": 0, "||": 1, ":|": 2}  # of two lines in a row the stronger counts
 
@@ -121,7 +122,7 @@ class _Header:
                 self.problems.append((at, f"no metre {value!r}", "such as M:6/8, M:C, M:C| or M:none"))
             self.metre = metre or self.metre
         elif letter == "L":
-            match = re.fullmatch(r"(\d+)/(\d+)", value)
+            match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", value, re.ASCII)
             ticks = WHOLE * int(match[1]) / int(match[2]) if match and int(match[2]) else 0
             if not ticks or ticks != int(ticks):
                 self.problems.append((at, f"no unit length {value!r}", "such as L:1/8"))
@@ -199,7 +200,9 @@ class _Body:
         over = int(divisor) if divisor else 2 ** len(slashes)
         ticks, rest = divmod(self.head.unit * (int(number) if number else 1) * times[0], max(over, 1) * times[1])
         if rest or not 0 < ticks <= 16 * WHOLE:
-            self.problems.append((at, "a length that is not a power of two of a whole note", "lengths are 1/64 of a whole note and up"))
+            self.problems.append(
+                (at, "a length that is not a power of two of a whole note", "lengths are 256ths of a whole note, 4,096 of them at most")
+            )
         return ticks
 
     def _pitch(self, sign: str | None, name: str, octave: str) -> Pitch:
@@ -265,7 +268,9 @@ class _Body:
             return
         ticks, rest = divmod(self.notes[-1].length * here[0], here[1])
         if rest:
-            self.problems.append((at, "a length that is not a power of two of a whole note", "lengths are 1/64 of a whole note and up"))
+            self.problems.append(
+                (at, "a length that is not a power of two of a whole note", "lengths are 256ths of a whole note, 4,096 of them at most")
+            )
         self.notes[-1] = self.notes[-1]._replace(length=ticks)
 
     def _graces(self, match: re.Match, at: int) -> None:
@@ -342,7 +347,7 @@ def locate(text: str, at: int, what: str, fix: str, line: int = 1) -> Problem:
 
 
 def split(blocks: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
-    """(line, text) of each tune of a file that comes in pieces. A tune begins at X: and ends before the next.
+    """(line, text) of each tune of a file that comes in pieces. A tune begins at X: and ends at an empty line behind its first music.
 
     What stands before the first X: is a tune if it has a K: line. Raises DataError naming `where` when there is none in the first megabyte.
     """
@@ -351,12 +356,17 @@ def split(blocks: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
         held += block
         starts = [match.start() for match in _TUNE.finditer(held, max(seen, 1))]
         for start, stop in itertools.pairwise([0, *starts]):
-            if _KEY_LINE.search(held, start, stop):
-                yield line, held[start:stop]
+            if _BEGUN.search(held, start, stop):
+                yield line, _without_prose(held[start:stop])
             line += held.count("\n", start, stop)
         held = held[starts[-1] :] if starts else held
         seen = max(0, len(held) - 2)
         if len(held) > LONGEST:
             raise DataError("a megabyte without a new tune", where, "an ABC tune begins with a line X:1; leave the file out if it is none")
-    if _KEY_LINE.search(held):
-        yield line, held
+    if _BEGUN.search(held):
+        yield line, _without_prose(held)
+
+
+def _without_prose(tune: str) -> str:
+    blank = _BLANK.search(tune)
+    return tune[: blank.end()] if blank else tune

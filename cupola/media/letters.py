@@ -84,7 +84,7 @@ METRES = {"common": "C", "cut": "C|", "free": "none"} | {
     _NUMBERS[n - 1] + _NUMBERS[d - 1]: f"{n}/{d}" for n in range(1, 33) for d in (1, 2, 4, 8, 16, 32) if (n, d) not in ((4, 4), (2, 2))
 }
 UNITS = {"eighth": WHOLE // 8, "sixteenth": WHOLE // 16, "quarter": WHOLE // 4}
-ENDINGS = {"I": 1, "II": 2, "III": 3, "IV": 4}
+ENDINGS = {word: n for n, word in enumerate("I II III IV V VI VII VIII IX".split(), start=1)}
 _LENGTHS = {"F": 384, "D": 256, "C": 192, "B": 128, "N": 96, "H": 32, "W": 16, "E": 8, "I": 4, "K": 2, "M": 1}  # in 64ths of a unit
 _COUNTS = {letter: i for i, letter in enumerate("LBCDEFWHN", start=1)}
 _SPELT = {metre: word for word, metre in METRES.items()} | {unit: word for word, unit in UNITS.items()}
@@ -117,7 +117,7 @@ class _Reader:
 
     def _header(self, line: str) -> None:
         words = line.split()
-        if words and words[0] not in METRES and re.fullmatch(r"[a-z]{1,16}", words[0]):
+        if len(words) > 1 and words[1] in METRES and re.fullmatch(r"[a-z]{1,16}", words[0]):
             self.rhythm = words.pop(0)
         self.metre = METRES.get(words.pop(0) if words else "", "")
         self.unit = UNITS.get(words.pop(0) if words else "", 0)

@@ -137,9 +137,8 @@ def parse_metre(value: str) -> str | None:
     """ "4/4" -> "C", "2/2" -> "C|", "3/4", "none"; None if it is no metre."""
     value = value.split()[0] if value.split() else "none"
     value = {"4/4": "C", "2/2": "C|"}.get(value, value)
-    match = re.fullmatch(r"(\d+)/(\d+)", value)
-    known = value in ("C", "C|", "none") or (match and 0 < int(match[1]) <= 32 and match[2] in ("1", "2", "4", "8", "16", "32"))
-    return value if known else None
+    match = re.fullmatch(r"([1-9]|[12]\d|3[012])/(1|2|4|8|16|32)", value, re.ASCII)
+    return value if match or value in ("C", "C|", "none") else None
 
 
 def parse_key(value: str) -> tuple[Key, dict[int, int]] | None:
@@ -162,9 +161,9 @@ def parse_key(value: str) -> tuple[Key, dict[int, int]] | None:
 def parse_tempo(value: str, metre: str) -> tuple[int, int, int] | None:
     """ "3/8=120" or "120" (beats of the metre) -> (3, 8, 120); None where no number says how fast."""
     value = re.sub(r'"[^"]*"', "", value)
-    if match := re.search(r"(\d+)/(\d+)\s*=\s*(\d+)", value):
+    if match := re.search(r"(\d{1,2})/(\d{1,2})\s*=\s*(\d{1,4})", value, re.ASCII):
         beat, unit, per_minute = int(match[1]), int(match[2]), int(match[3])
-    elif match := re.fullmatch(r"\s*(\d+)\s*", value):
+    elif match := re.fullmatch(r"\s*(\d{1,4})\s*", value, re.ASCII):
         beat, unit, per_minute = (3, 8, int(match[1])) if is_compound(metre) else (1, 4, int(match[1]))
     else:
         return None
@@ -236,9 +235,9 @@ def mend_repeats(bars: list[Bar], opens: list[int]) -> tuple[tuple[Bar, ...], li
         if at > 0 and closes[at - 1] == "|":
             closes[at - 1] = "||"
         back = next((i for i in range(at, after) if closes[i] == ":|"), None)
-        if back is None:
+        if back is None and bars:
             problems.append((min(at, len(bars) - 1), "a repeat that is never closed", "|: needs its :|"))
-        else:
+        elif back is not None:
             closes[at:back] = ["|" if close == "||" else close for close in closes[at:back]]
     if bars and closes[-1] == "|":
         closes[-1] = "||"

@@ -11,7 +11,7 @@ import re
 
 from cupola.errors import ConfigError
 from cupola.media.base import Pins
-from cupola.media.letters import METRES, UNITS, key_word
+from cupola.media.letters import ENDINGS, METRES, UNITS, key_word
 from cupola.media.score import MODES, Key
 
 LEAST = 4  # bars of a tune
@@ -184,7 +184,7 @@ def letters_start(prompt: str) -> tuple[str, int, int]:
     for word in words:
         if word in ("R", "S"):
             how = 2 if state == "e" and word == "R" else 3
-        elif word in ("I", "II", "III", "IV"):
+        elif word in ENDINGS:
             state, how = "e" if word == "I" else "s", 1
         elif word[0] not in "MK":
             state, how, bars = "p" if how == 3 else state, 0, bars + 1
