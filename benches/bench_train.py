@@ -48,11 +48,11 @@ def spread(values: list[float]) -> float:
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def line(bench: str, value: float | None, unit: str, values: list[float], **more: Any) -> None:
-    """The one line on stdout."""
+def line(bench: str, values: list[float], unit: str, **more: Any) -> None:
+    """The one line on stdout; its value is the median of `values`."""
     from cupola import hardware
 
-    head = {"bench": bench, "value": value, "unit": unit, "n": len(values), "spread": spread(values) if values else None}
+    head = {"bench": bench, "value": statistics.median(values), "unit": unit, "n": len(values), "spread": spread(values)}
     print(json.dumps({**head, "hardware": str(hardware.describe()), "commit": commit(), **more}, default=float, ensure_ascii=False))
 
 
@@ -299,7 +299,8 @@ def _add_shares(row: dict[str, Any], peaks: dict[str, float]) -> None:
     """Medians, spreads and shares of the peaks in place of the single rates."""
     rates = row.pop("rates")
     row["peak_flops"] = peaks
-    row["rows_timed"] = {name: len(values) for name, values in rates.items()}
+    row["rounds"] = len(rates["cupola"])
+    row["shares"] = [rate * row["flops_per_token"] / peaks["bfloat16"] for rate in rates["cupola"]]
     for name, values in rates.items():
         flops = statistics.median(values) * row["flops_per_token"]
         row[name] = {
@@ -347,7 +348,7 @@ def main() -> None:
     if args.install:
         wanted = [p.environment for p in chosen if not p.clone or clones[p.clone] or p.environment == "trainer"]
         return environments.install(folder, list(dict.fromkeys(wanted)))
-    faults = {p.name: environments.missing(p, folder, clones) for p in chosen}
+    faults = {p.name: environments.missing(p, folder, clones) for p in chosen if args.part != "speed"}
     skipped = {name: why for name, why in faults.items() if why}
     for name, why in skipped.items():
         log(f"left out: {name}: {why}")
@@ -366,9 +367,11 @@ def main() -> None:
     if args.part != "bits":
         log("speed:")
         found["utilisation"] = utilisation(args.rounds, args.round_seconds)
-    values = [r["bits_per_byte"] for r in found.get("rows", []) if r["name"] == "cupola"]
-    value = statistics.median(values) if values else None
-    line("train", value, "bits per byte, held out", values, **found, skipped=skipped)
+    values, unit = [r["bits_per_byte"] for r in found.get("rows", []) if r["name"] == "cupola"], "bits per byte, held out"
+    if args.part == "speed":
+        smallest = found["utilisation"][0]
+        values, unit = smallest["shares"], f"of the bfloat16 peak, at {smallest['params'] / 1e6:.2f} M parameters"
+    line("train", values, unit, **found, skipped=skipped)
 
 
 if __name__ == "__main__":

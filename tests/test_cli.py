@@ -92,12 +92,12 @@ def test_help_lists_the_verbs_in_the_order_in_which_one_uses_them(cupola):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("paint",), "No such command 'paint'"),
-        (("plan", "--minuts", "3"), "No such option: --minuts"),
-        (("plan", "--minutes", "three"), "'three' is not a valid float"),
-        (("repaint", "model", "tune.abc", "--from", "2"), "Missing option '--to'"),
-        (("sample",), "Missing argument 'MODEL'"),
-        (("new", "here", "--medium", "text"), "Missing option '--from'"),
+        (("paint",), "no such command 'paint'"),
+        (("plan", "--minuts", "3"), "no such option: --minuts"),
+        (("plan", "--minutes", "three"), "invalid value for '--minutes'"),
+        (("repaint", "model", "tune.abc", "--from", "2"), "missing option '--to'"),
+        (("sample",), "missing argument 'model'"),
+        (("new", "here", "--medium", "text"), "missing option '--from'"),
         (("plan", "here", "there"), "unexpected extra argument"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -105,7 +105,7 @@ def test_help_lists_the_verbs_in_the_order_in_which_one_uses_them(cupola):
 def test_wrong_usage_exits_2_and_says_what_is_wrong_on_stderr(cupola, arguments, said):
     code, out, err = cupola(*arguments)
     assert (code, out) == (2, "")
-    assert said in " ".join(err.split())
+    assert said in " ".join(err.lower().split())
     assert "--help" in err
 
 
@@ -322,7 +322,7 @@ def test_on_a_terminal_there_is_a_bar_and_nothing_of_it_stays(capsys, tales):
         shown.ticks(project.load(tales))(tick(50), Reading())
         shown.bar.refresh()
     assert "50/100" in err.file.getvalue()
-    assert err.file.getvalue().endswith("\x1b[2K") or "\x1b[2K" in err.file.getvalue()
+    assert err.file.getvalue().rstrip().endswith("\x1b[2K")  # the line is wiped at the end
 
 
 def test_help_answers_at_once():
