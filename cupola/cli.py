@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -32,7 +32,7 @@ Model = Annotated[str | None, typer.Option("--model", help="Which of the project
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes, in place of cupola.toml's.")]
 Usd = Annotated[float | None, typer.Option(help="Budget in dollars.")]
 Kwh = Annotated[float | None, typer.Option(help="Budget in kilowatt-hours.")]
-Seed = Annotated[int | None, typer.Option(help="Of everything drawn by chance.")]
+Seed = Annotated[int | None, typer.Option(help="Of the pieces drawn: another seed, other pieces.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Spend without asking; a script must say so.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Made = Annotated[Path, typer.Argument(help="A model folder such as PROJECT/out/model, or the project.")]
@@ -121,12 +121,15 @@ def sample(
     n: Count = 12,
     prompt: Annotated[str, typer.Option(help="Notation that each piece begins with.")] = "",
     seed: Seed = None,
-    out: Out = Path("out"),
+    out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
     """New pieces: candidates drawn, invalid ones and copies thrown away, the likeliest kept."""
     with foundry(model, None, json, "sample", made=True) as f:
-        result(made_facts(f.sample(n, prompt=prompt, seed=seed, out=out)), json)
+        made = f.sample(n, prompt=prompt, seed=seed, out=out)
+        result(made_facts(made), json)
+    if not made.kept:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -137,7 +140,7 @@ def repaint(
     last: Annotated[int, typer.Option("--to", help="Last one.")],
     n: Count = 1,
     seed: Seed = None,
-    out: Out = Path("out"),
+    out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
     """Fill bars (or lines) --from to --to of a piece again, the rest as it is."""
@@ -151,7 +154,7 @@ def vary(
     share: Annotated[float, typer.Option(help="Share of the piece to fill again, 0 to 1.")] = 0.3,
     n: Count = 1,
     seed: Seed = None,
-    out: Out = Path("out"),
+    out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
     """A piece with a share of it filled again, here and there."""
@@ -165,7 +168,7 @@ def extend(
     more: Annotated[int, typer.Option(help="Bars (or lines) to add.")] = 8,
     n: Count = 1,
     seed: Seed = None,
-    out: Out = Path("out"),
+    out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
     """A piece carried on after its end."""
@@ -189,11 +192,10 @@ def ledger_(
 def doctor(project: Folder = Path("."), json: Json = False) -> None:
     """What machine this is, what it can do, what is missing, and the one command that mends it."""
     from cupola import doctor as doctors
-    from cupola import show
 
     findings = doctors.examine(project)
     if not json:
-        show.findings(findings)
+        doctors.show(findings)
     result(doctors.plain(findings), json)
     if any(f.state == "missing" for f in findings):
         raise typer.Exit(1)
@@ -223,17 +225,22 @@ def new(
 
 @contextmanager
 def foundry(path: Path, model: str | None, json: bool, kind: str, *, made: bool = False, **budget: Any) -> Iterator[Foundry]:
-    """The project's foundry with progress on stderr; `made` finds the project that a model folder belongs to."""
+    """The project's foundry with progress on stderr; `made`: `path` is a model that was delivered, and its project is looked for."""
     from cupola import project as projects
     from cupola import show
     from cupola.make import Foundry
 
     project = projects.find(path) if made else projects.load(path, **budget)
-    with (
-        show.screen(json) as shown,
-        Foundry(project, model, kind=kind, say=shown.say, progress=shown.progress, ticks=shown.ticks(project)) as f,
-    ):
-        yield f
+    folder = show.model_folder(path, project) if made else None
+    model = show.model_name(folder) if folder else model
+    try:
+        with (
+            show.screen(json) as shown,
+            Foundry(project, model, kind=kind, made=folder, say=shown.say, progress=shown.progress, ticks=shown.ticks(project)) as f,
+        ):
+            yield f
+    except KeyboardInterrupt:
+        stopped()
 
 
 def edit(model: Path, file: Path, json: bool, out: Path, change: Any, n: int, seed: int | None) -> None:
@@ -266,6 +273,7 @@ def ask(f: Foundry, yes: bool) -> None:
 
 
 def made_facts(made: Any) -> dict[str, Any]:
+    """What was drawn, as --json prints it."""
     import dataclasses
 
     return {
@@ -279,8 +287,15 @@ def made_facts(made: Any) -> dict[str, Any]:
 
 
 def result(facts: Any, json: bool) -> None:
+    """Print the one JSON object, if it was asked for."""
     if json:
         print(jsonlib.dumps(facts, ensure_ascii=False, default=str))
+
+
+def stopped() -> NoReturn:
+    """Ctrl-C: what was saved is kept."""
+    print("cupola: stopped; the same command goes on from here", file=sys.stderr)
+    raise typer.Exit(130)
 
 
 def main() -> None:
@@ -293,7 +308,4 @@ def main() -> None:
             print(jsonlib.dumps({"error": {"what": e.what, "where": e.where, "fix": e.fix}}, ensure_ascii=False))
         else:
             print(f"cupola: {e}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("cupola: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(130 if type(e).__name__ == "Interrupted" else 1)

@@ -326,7 +326,7 @@ def extend(kit: Kit, text: str, more: int = 8, *, n: int = 1, seed: int = 0, ste
     Raises ConfigError for `more` under 1.
     """
     if more < 1:
-        raise ConfigError(f"{more} {kit.medium.unit}s more", "--units", "ask for one or more")
+        raise ConfigError(f"{more} {kit.medium.unit}s more", "--more", "ask for one or more")
     spans = kit.medium.spans(text)
     body, tail = (text[: spans[-1][1]], text[spans[-1][1] :]) if spans else (text, "")
     goal = len(spans) + more

@@ -50,7 +50,9 @@ class CorpusConfig(Config):
 
     held_out: float = Field(0.10, gt=0, lt=0.5)  # share of bytes, for the final proof only; at most 2 MB
     watch: float = Field(0.03, gt=0, lt=0.5)  # share of bytes that training looks at to stop early; at most 60 kB
-    near: float | None = Field(0.7, ge=0.3, le=1)  # documents with at least this much in common (Jaccard) count as one; absent: keep all
+    near: float | None = Field(
+        0.7, ge=0.3, le=1
+    )  # documents with at least this much in common (Jaccard) count as one; 1 keeps all but the same
     seed: int = 0  # of the split
 
 
@@ -73,6 +75,8 @@ class LeftOut(Config):
 
 
 class Part(Config):
+    """How much of something."""
+
     documents: int
     bytes: int  # of UTF-8
     groups: int = 0

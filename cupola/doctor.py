@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from cupola import hardware, ledger, units
+from rich.console import Console
+
+from cupola import config, hardware, ledger, units
 from cupola.errors import CupolaError
 
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "xllamacpp", "datasketch", "detect_secrets", "scipy", "pydantic")
@@ -36,7 +38,7 @@ def examine(project: Path = Path("."), root: Path = Path("/"), find: Find = impo
 
     root: where the system is read; find: looks for a package. Both are for whoever wants to examine a machine other than this one.
     """
-    found = [*_machine(root, find), *_packages(find), *_folders(project), *_ledger(project)]
+    found = [*_machine(root, find, project), *_packages(find), *_folders(project), *_ledger(project)]
     return sorted(found, key=lambda f: ("ok", "note", "missing").index(f.state))
 
 
@@ -45,7 +47,7 @@ def plain(found: list[Finding]) -> dict[str, Any]:
     return {"healthy": all(f.state != "missing" for f in found), "findings": [dataclasses.asdict(f) for f in found]}
 
 
-def _machine(root: Path, find: Find) -> Iterator[Finding]:
+def _machine(root: Path, find: Find, project: Path) -> Iterator[Finding]:
     machine = hardware.describe(root)
     yield Finding("ok", str(machine))
     yield Finding("ok", f"Python {sys.version.split()[0]}")
@@ -53,7 +55,7 @@ def _machine(root: Path, find: Find) -> Iterator[Finding]:
         peak = hardware.peak_flops(dtype, machine.cores, 0.7)
         busy = ", but the machine is busy" if peak.busy else ""
         yield Finding("ok", f"{peak.flops / 1e9:.0f} GFLOP/s {dtype} matrix product on {machine.cores} cores{busy}")
-    price = hardware.price()
+    price = hardware.price(_prices(project))
     yield Finding("ok", f"an hour here costs {price}")
     for warning in price.warnings:
         yield Finding("note", warning, "set [price] in cupola.toml to what you pay")
@@ -61,6 +63,13 @@ def _machine(root: Path, find: Find) -> Iterator[Finding]:
         yield Finding("note", f"{machine.accelerator} is there; this version trains on the processor")
     if machine.memory_bytes < ROOM:
         yield Finding("note", f"{units.size(machine.memory_bytes)} of memory: `cupola make recipes/tunes` needs about 2 GB")
+
+
+def _prices(project: Path) -> hardware.PriceConfig | None:
+    """The project's own [price], where there is a project."""
+    path = project / "cupola.toml"
+    table = config.read(path).get("price") if path.is_file() else None
+    return config.parse(hardware.PriceConfig, table, str(path)) if table else None
 
 
 def _packages(find: Find) -> Iterator[Finding]:
@@ -112,3 +121,13 @@ def _ledger(project: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"ledger whole: {lines}")
+
+
+def show(found: list[Finding]) -> None:
+    """Print what the doctor found: a line each, and what mends it."""
+    out = Console(highlight=False, soft_wrap=True)
+    for f in found:
+        mark = {"ok": "ok      ", "note": "note    ", "missing": "MISSING "}[f.state]
+        out.print(f"{mark} {f.what}", markup=False)
+        if f.fix:
+            out.print(f"          {f.fix}", markup=False)

@@ -612,7 +612,7 @@ def _plainly(path: Path) -> Iterator[None]:
         code = getattr(e, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             raise MachineError(_DISK_FULL, str(path), "free some space and go on: every row before this one is kept") from e
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "file format" in str(e):
             raise _damaged(str(e), path) from e
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Busy("another program holds the ledger's file", str(path), "close what has it open, a database browser perhaps") from e

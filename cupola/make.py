@@ -28,7 +28,7 @@ from cupola import plan as plans
 from cupola.compose import Kit, Made, Usual
 from cupola.corpus import Corpus
 from cupola.engine import Engine, Proof, prove
-from cupola.errors import MachineError
+from cupola.errors import DataError, MachineError
 from cupola.ledger import Book
 from cupola.media import MEDIA, Document, Medium
 from cupola.meter import Budget, Meter, Reading
@@ -48,6 +48,7 @@ class Foundry:
     """One model of one project, with the ledger open for writing; a context manager.
 
     kind: of the ledger's run. "make" goes on with an unfinished one of the same settings and counts what that has used; others begin anew.
+    made: a model folder that was delivered: it is used as it is, and nothing is trained.
     say(stage, line): a finished stage's line, for people. progress(what, share): what is going on. ticks(tick): every training step.
     """
 
@@ -57,13 +58,14 @@ class Foundry:
         model: str | None = None,
         *,
         kind: str = "make",
+        made: Path | None = None,
         say: Callable[[str, str], None] = lambda stage, line: None,
         progress: Progress = lambda what, share: None,
         ticks: Callable[[Tick, Reading], None] = lambda tick, spent: None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.project, self.say, self.progress, self.ticks, self.clock = project, say, progress, ticks, clock
-        self.kind = kind
+        self.kind, self.made = kind, made
         self.name, self.table = project.model(model)
         self.medium: Medium = MEDIA[self.table.medium]
         self.seed = project.settings.project.seed
@@ -107,7 +109,7 @@ class Foundry:
         """The unfinished run with these settings if there is one, else a new one."""
         if self.kind != "make":
             return self.book.start_run(self.kind, self.name, self.project.folder.name)
-        base = f"{self.name}-{self.project.fingerprint()[:12]}"
+        base = f"{self.name}-{self.project.fingerprint()[:12]}"  # whatever the budget: a raised one goes on with what a smaller one began
         status: dict[str, str] = {}
         for line in self.book.lines():
             if str(line.get("run", "")).startswith(base):
@@ -115,6 +117,11 @@ class Foundry:
         open_runs = [run for run, state in status.items() if state != "done"]
         run = open_runs[-1] if open_runs else f"{base}-{len(status) + 1}"
         return self.book.start_run("make", self.name, str(self.project.folder.name), self.project.settings.model_dump(mode="json"), id=run)
+
+    @property
+    def out(self) -> Path:
+        """Where the page, the pieces and the model go: out/, or out/NAME where the project has several models."""
+        return self.project.out if len(self.project.settings.models) == 1 else self.project.out / self.name
 
     def spent(self) -> Reading:
         """What this run has used so far, earlier attempts included."""
@@ -152,16 +159,22 @@ class Foundry:
 
     @functools.cached_property
     def key(self) -> str:
-        """Of everything that decides the training: the same key is the same run."""
-        facts = [self.corpus.fingerprint, self.table.train.model_dump_json(), self.project.settings.budget.model_dump_json(), self.seed]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        """Of what is trained on and how, whatever the budget."""
+        return _hash(self.corpus.fingerprint, self.table.train.model_dump_json())
 
     @functools.cached_property
     def run(self) -> Path:
-        return self.project.work / "runs" / f"{self.name}-{self.key}"
+        """The run's folder: an unfinished one of the same key, also if its budget was another; else the one of this key and budget."""
+        runs = self.project.work / "runs"
+        for folder in sorted(runs.glob(f"{self.name}-{self.key}-*")):
+            if (folder / "plan.json").exists() and not (folder / "outcome.json").exists():
+                return folder
+        return runs / f"{self.name}-{self.key}-{_hash(self.project.settings.budget.model_dump_json())[:6]}"
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
+        if self.made:
+            return Tokenizer.load(self.made)
         folder = self.run / "tokenizer"
         size = self.table.train.vocab_size or vocabulary(self.medium, self.corpus)
         if not (folder / "tokenizer.json").exists():
@@ -206,6 +219,8 @@ class Foundry:
     @functools.cached_property
     def yardstick(self) -> np.ndarray:
         """How far real held-out documents lie from their nearest training document, sorted; kept with the corpus."""
+        if self.made:
+            return np.array(self.known["yardstick"])
         path = self.corpus.folder / "yardstick.json"
         if path.exists():
             return np.array(json.loads(path.read_text("utf-8")))
@@ -318,7 +333,9 @@ class Foundry:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """The model folder as trained, GGUF beside it."""
+        """The model folder as trained, or as it was given, GGUF beside it."""
+        if self.made:
+            return self.made
         _ = self.outcome
         return self.run / "final"
 
@@ -352,7 +369,26 @@ class Foundry:
     @functools.cached_property
     def usual(self) -> Usual:
         """What real held-out documents show."""
+        if self.made:
+            likely, units = self.known["logprob_per_byte"], self.known["units"]
+            return Usual(self.yardstick, tuple(likely) if likely else None, tuple(units) if units else None)
         return Usual.of(self.medium, self.corpus.held_out, self.yardstick, self.score)
+
+    @functools.cached_property
+    def known(self) -> dict[str, Any]:
+        """cupola.json of a model folder that was given. Raises DataError when it is damaged or another medium's."""
+        assert self.made
+        path = self.made / "cupola.json"
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            medium, corpus_then = known["medium"], known["corpus"]
+        except (OSError, ValueError, KeyError) as e:
+            raise DataError(f"no readable cupola.json: {e}", str(self.made), "give the folder that `cupola make` delivered") from None
+        if medium != self.medium.name:
+            raise DataError(f"a model of {medium}, and this project's is {self.medium.name}", str(self.made), "say which with --model")
+        if corpus_then != self.corpus.fingerprint:
+            self.note("the corpus has changed since this model was made: what is a copy is judged by the corpus as it is now")
+        return known
 
     @contextmanager
     def kit(self) -> Iterator[Kit]:
@@ -411,7 +447,7 @@ class Foundry:
         """The whole pipeline; returns what --json prints."""
         _ = self.corpus, self.baselines, self.yardstick, self.outcome
         self.prove()
-        out = self.project.out
+        out = self.out
         clear(out, self.medium)
         made = self.sample(self.table.count, out=out) if self.table.count else Made([], [], 0, Reading(), [])
         with self.meter.charge(self.book, self.run_id, "page"):
@@ -439,7 +475,7 @@ class Foundry:
     def deliver(self, made: Made | None = None) -> Path:
         """The proved model folder, with its card, as out/model; one that was there is replaced."""
         _ = self.proof
-        folder, target = self.folder, self.project.out / "model"
+        folder, target = self.folder, self.out / "model"
         _write(folder / "loss.svg", self.loss_svg())
         known = {
             "cupola": cupola.__version__,
@@ -448,6 +484,8 @@ class Foundry:
             "corpus": self.corpus.fingerprint,
             "length": self.table.train.length,
             "yardstick": self.yardstick.tolist(),
+            "logprob_per_byte": self.usual.logprob_per_byte,
+            "units": self.usual.units,
             "bits_per_byte": self.score.bits_per_byte,
         }
         _write(folder / "cupola.json", json.dumps(known, indent=1))
@@ -595,6 +633,7 @@ def score_folder(folder: Path, documents: corpus.Split | list[Document], length:
 
 
 def score_facts(score: evaluate.Score, base: evaluate.Baselines) -> dict[str, float | int | None]:
+    """As JSON has it: bits per byte with its interval, beside the baselines."""
     return {
         "bits_per_byte": score.bits_per_byte,
         "low": score.low,
@@ -613,6 +652,10 @@ def clear(out: Path, medium: Medium) -> None:
     for path in out.glob(f"{medium.name}-[0-9]*.*"):
         if path.stem.removeprefix(f"{medium.name}-").isdigit():
             path.unlink()
+
+
+def _hash(*facts: str) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
 def _reading(totals: ledger.Totals) -> Reading:

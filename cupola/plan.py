@@ -162,7 +162,7 @@ def choose(
     overhead = 1.04  # looks at the watched documents, checkpoints, reading rows: measured with the tunes (LOG.md)
     steps = int(seconds * speed.tokens_per_second / (rows * length) / overhead)
     most = int(MOST_PASSES * pass_tokens / (rows * length))
-    steps = max(LEAST_STEPS, min(steps, max(most, 4 * LEAST_STEPS)))
+    steps = max(LEAST_STEPS, min(steps, max(most, LEAST_STEPS)))
     tokens, took = steps * rows * length, steps * rows * length / speed.tokens_per_second * overhead
     if took > 1.2 * seconds:
         raise OverBudget(

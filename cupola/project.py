@@ -110,8 +110,8 @@ class Project:
         return name, models[name]
 
     def fingerprint(self) -> str:
-        """Of the settings: the same settings go on with the same unfinished work."""
-        return hashlib.sha256(self.settings.model_dump_json().encode()).hexdigest()
+        """Of the settings but the budget: the same settings go on with the same unfinished work."""
+        return hashlib.sha256(self.settings.model_dump_json(exclude={"budget"}).encode()).hexdigest()
 
 
 def load(
@@ -176,6 +176,7 @@ def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", m
     """
     if medium not in MEDIA:
         raise ConfigError(f"no medium {medium!r}", "--medium", f"use one of {', '.join(MEDIA)}")
+    Budget.of(minutes=minutes)  # refuses zero and less
     path = folder / "cupola.toml"
     if path.exists():
         raise ConfigError("there is a project here already", str(path), "choose another folder, or edit that file")

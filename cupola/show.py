@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -86,17 +87,27 @@ class Screen:
 
 @contextmanager
 def screen(quiet: bool) -> Iterator[Screen]:
+    """A Screen whose bar is there while the block runs."""
     shown = Screen(quiet)
     with shown.bar:
         yield shown
 
 
-def model_folder(path: Path) -> Path:
-    """The model folder that a path means: itself, or out/model of the project it lies in."""
+def model_folder(path: Path, project: Project | None = None) -> Path:
+    """The model folder that a path means: itself, or out/model in it or in the project. Raises ConfigError where there is none yet."""
     for folder in (path, path / "out" / "model", path / "model"):
         if (folder / "model.safetensors").is_file():
             return folder
-    raise ConfigError("no model here", str(path), "give a folder with model.safetensors, such as PROJECT/out/model")
+    make = f"make it first: cupola make {project.folder}" if project else "give a folder with model.safetensors, such as PROJECT/out/model"
+    raise ConfigError("no model here", str(path), make)
+
+
+def model_name(folder: Path) -> str | None:
+    """What a delivered model is called in its project; None where it does not say."""
+    try:
+        return json.loads((folder / "cupola.json").read_text("utf-8"))["name"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def ledger(path: Path, lines: bool, forecasts: bool, *, quiet: bool) -> dict[str, Any]:
@@ -128,13 +139,3 @@ def ledger(path: Path, lines: bool, forecasts: bool, *, quiet: bool) -> dict[str
         shown = {k: v for k, v in line.items() if k not in ("id", "settings", "text") and v not in (None, "", {}, [])}
         out.print("  ".join(f"{k}={v}" for k, v in shown.items()), markup=False)
     return facts
-
-
-def findings(found: list[Any]) -> None:
-    """Print what the doctor found: a line each, and what mends it."""
-    out = Console(highlight=False, soft_wrap=True)
-    for f in found:
-        mark = {"ok": "ok      ", "note": "note    ", "missing": "MISSING "}[f.state]
-        out.print(f"{mark} {f.what}", markup=False)
-        if f.fix:
-            out.print(f"          {f.fix}", markup=False)

@@ -53,8 +53,8 @@ class TrainConfig(Config):
     warmup: float = Field(0.02, ge=0, lt=1)  # share of the steps
     decay: float = Field(0.4, gt=0, le=1)  # share of the steps, linear to zero
     length: int = Field(256, ge=16)  # context in tokens
-    batch_tokens: int | None = None  # None: by the width
-    vocab_size: int | None = None  # None: the medium's
+    batch_tokens: int | None = Field(None, gt=0)  # None: by the width
+    vocab_size: int | None = Field(None, gt=0)  # None: the medium's
     fim: float = Field(0.5, ge=0, le=1)  # share of documents in fill-in-the-middle order
     variants: float = Field(0.0, ge=0, le=1)  # share of documents replaced by a variant
     seed: int = 0
@@ -185,6 +185,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def autocast(precision: str) -> Any:
+    """The context in which forward passes of that precision run."""
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -596,6 +597,7 @@ class _Loop:
 
 
 def name_of(step: int) -> str:
+    """Of the checkpoint folder of a step."""
     return f"step-{step:06d}"
 
 
@@ -608,5 +610,6 @@ def read_plan(run: Path) -> RunPlan:
 
 
 def write_plan(run: Path, plan: RunPlan) -> None:
+    """Make a run folder ready for `train`."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "plan.json").write_text(plan.model_dump_json(indent=1), "utf-8")

@@ -53,14 +53,18 @@ def test_accidentals_that_change_nothing_are_not_written():
 
 @pytest.mark.parametrize(
     ("written", "key"),
-    [("G", Key(4, 0, "")), ("Am", Key(5, 0, "m")), ("E minor", Key(2, 0, "m")), ("A Mixolydian", Key(5, 0, "mix")), ("F#m", Key(3, 1, "m"))]
-    + [
+    [
+        ("G", Key(4, 0, "")),
+        ("Am", Key(5, 0, "m")),
+        ("E minor", Key(2, 0, "m")),
+        ("A Mixolydian", Key(5, 0, "mix")),
+        ("F#m", Key(3, 1, "m")),
         ("Bb", Key(6, -1, "")),
         ("D Dorian", Key(1, 0, "dor")),
         ("Gmaj", Key(4, 0, "")),
         ("C clef=treble", Key(0, 0, "")),
         ("Hp", Key(5, 0, "mix")),
-    ],
+    ],  # fmt: skip
 )
 def test_keys_are_read_as_people_write_them(written, key):
     assert abc.parse(HEAD.replace("K:G", f"K:{written}") + "A6||").score.key == key
@@ -218,7 +222,7 @@ def test_a_file_holds_tunes_from_x_to_x_and_lines_are_counted_through():
     text = "% a book\nM:C\n\nX:1\nT:a\nK:G\nA6||\n\nX:2\nT:b\nK:D\nB6||\n"
     for size in (1, 3, 7, 1000):
         blocks = [text[i : i + size] for i in range(0, len(text), size)]
-        assert list(abc.split(blocks, "f")) == [(4, "X:1\nT:a\nK:G\nA6||\n\n"), (9, "X:2\nT:b\nK:D\nB6||\n")]
+        assert list(abc.split(blocks, "f")) == [(4, "X:1\nT:a\nK:G\nA6||\n"), (9, "X:2\nT:b\nK:D\nB6||\n")]
 
 
 def test_a_lone_tune_needs_no_number():

@@ -505,7 +505,7 @@ def test_a_model_that_ends_at_once_extends_nothing_and_that_is_said(kit):
 
 
 def test_extending_by_nothing_is_refused(kit):
-    with pytest.raises(ConfigError, match=r"--units: 0 bars more\n  ask for one or more"):
+    with pytest.raises(ConfigError, match=r"--more: 0 bars more\n  ask for one or more"):
         extend(kit(), PIECE, 0)
 
 

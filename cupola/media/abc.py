@@ -53,7 +53,6 @@ _BODY = re.compile(
 LONGEST = 1_000_000  # characters of one tune
 _TUNE = re.compile(r"^X:", re.MULTILINE)
 _BEGUN = re.compile(r"^(?:X:|K:)", re.MULTILINE)
-_BLANK = re.compile(r"^K:[^\n]*\n\s*[^\n]*\n(?:[^\n]*\S[^\n]*\n)*(?=[ \t]*\n)", re.MULTILINE)
 _HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
 _PITCH = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d{0,4})(/{0,8})(\d{0,4})", re.ASCII)
 _RHYTHM = {"doublejig": "jig", "singlejig": "jig", "highlandfling": "fling", "reels": "reel", "jigs": "jig"}  # one word for one dance
@@ -368,5 +367,11 @@ def split(blocks: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
 
 
 def _without_prose(tune: str) -> str:
-    blank = _BLANK.search(tune)
-    return tune[: blank.end()] if blank else tune
+    """The tune as far as the first empty line that follows a line behind K:."""
+    lines, key, music = tune.split("\n"), False, False
+    for i, text in enumerate(lines):
+        if key and music and not text.strip():
+            return "\n".join(lines[:i]) + "\n"
+        music = key and (music or bool(text.strip()))
+        key = key or text.startswith("K:")
+    return tune

@@ -250,6 +250,7 @@ def print_letters(score: Score) -> str:
 
 
 def key_word(key: Key) -> str:
+    """A key as one word: f sharp minor is "fsm"."""
     return str(key).lower().replace("#", "s")
 
 

@@ -55,6 +55,7 @@ def tempo(score: Score) -> tuple[int, int, int]:
 
 
 def seconds_per_whole(score: Score) -> float:
+    """How long a whole note sounds at the tune's tempo."""
     beat, unit, per_minute = tempo(score)
     return 60 / per_minute * unit / beat
 

@@ -143,6 +143,7 @@ def check_characters(text: str) -> list[Problem]:
 
 
 def words(text: str) -> list[str]:
+    """The words of a text, in small letters."""
     return _WORD.findall(text.casefold())
 
 
