@@ -64,7 +64,7 @@ def test_accidentals_that_change_nothing_are_not_written():
         ("Gmaj", Key(4, 0, "")),
         ("C clef=treble", Key(0, 0, "")),
         ("Hp", Key(5, 0, "mix")),
-    ],  # fmt: skip
+    ],
 )
 def test_keys_are_read_as_people_write_them(written, key):
     assert abc.parse(HEAD.replace("K:G", f"K:{written}") + "A6||").score.key == key
@@ -203,7 +203,8 @@ def test_what_is_wrong_is_named_with_its_place(body, what):
 
 
 def test_header_faults_are_named_with_their_place():
-    assert problems("X:1\nT:x\nM:6/8\nwhat is this\nK:G\nA6||") == ["4:1 not a header line"]
+    assert problems("X:1\nT:x\nM:6/8\nwhat is this\nK:G\nA6||", strict=True) == ["4:1 not a header line"]
+    assert problems("X:1\nT:x\nM:6/8\nwhat is this\nK:G\nA6||") == []
     assert "2:1 no key 'X'" in problems("M:6/8\nK:X\nA6||")
     assert problems("X:1\nT:a") == ["2:3 no key", "2:3 no notes"]
     assert problems("") == ["1:1 no key", "1:1 no notes"]
@@ -259,7 +260,22 @@ def test_prose_behind_an_empty_line_is_no_music():
 
 
 @pytest.mark.parametrize(
-    "nasty", ["A" + "9" * 5000, "A٣", "|:", "A/////////////////", "Z9999|A", "(9" * 50, "A|1B:|2c:|3d:|4e:|5f:|6g||", "{", "[A", "A>"]
+    "nasty",
+    [
+        "A" + "9" * 5000,
+        "A٣",
+        "|:",
+        "A/////////////////",
+        "Z9999|A",
+        "(9" * 50,
+        "A|1B:|2c:|3d:|4e:|5f:|6g||",
+        "{" * 20_000,
+        "[A1111" * 2000,
+        "[A" + "1111A" * 2000,
+        "[A:" * 20_000,
+        "?A" * 20_000,
+        "A>",
+    ],
 )
 @pytest.mark.parametrize("metre", ["6/8", "٣/4", "04/4", "99/4", "9" * 5000 + "/8", "3/0"])
 def test_hostile_text_is_read_or_refused_never_a_crash(nasty, metre):

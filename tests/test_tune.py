@@ -272,7 +272,7 @@ def test_all_that_the_grammar_admits_behind_a_prompt_is_a_tune(notation, prompt)
     medium, rng = TUNES[notation], random.Random(1)
     for pins in (Pins(prompt), Pins(prompt, 6, 9), Pins(prompt, most=5), Pins(prompt, least=20)):
         grammar = Grammar(medium.grammar(pins))
-        for _ in range(12):
+        for _ in range(6):
             text = prompt + grammar.draw(rng)
             assert medium.syntax(text) == [], text
             count = len(medium.spans(text))

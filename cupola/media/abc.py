@@ -35,22 +35,23 @@ from cupola.media.score import (
 )
 
 _BODY = re.compile(
-    r"""(?P<field>\[[A-Za-z]:[^\]\n]*\]|(?<=\n)[A-Za-z]:(?![|:])[^\n]*)
+    r"""(?P<field>\[[A-Za-z]:[^\]\n]{0,200}\]|(?<=\n)[A-Za-z]:(?![|:])[^\n]*)
     |(?P<tuplet>\(([2-9])(?::(\d?))?(?::(\d?))?)
     |(?P<skip>[ \t\r\n\\`*$y]+|%[^\n]*|"[^"\n]*"|!\w[\w.()+<>:-]*!|\+[A-Za-z.]+\+|[.H-SU-Wh-w!()])
     |(?P<note>(\^\^?|__?|=)?([A-Ga-g])([,']*)(\d{0,4})(/{0,8})(\d{0,4}))
     |(?P<bar>(?:\[\||:*\||::+|:(?=\s*\[?[1-9]))(?:\[\||[|:\]])*(?:\s*\[(?=\d)|(?=\d))?(\d[\d,-]*)?)
     |(?P<broken>>{1,3}|<{1,3})
-    |(?P<graces>\{([^}\n]*)\})
+    |(?P<graces>\{([^}\n]{0,200})\})
     |(?P<tie>-)
     |(?P<ornament>[T~])
     |(?P<rest>[zx](\d{0,4})(/{0,8})(\d{0,4}))
-    |(?P<chord>\[((?:[\^_=]*[A-Ga-g][,']*\d{0,4}/{0,8}\d{0,4}|[uv.T~()\ -]|"[^"\n]*")+)\](\d{0,4})(/{0,8})(\d{0,4}))
+    |(?P<chord>\[((?:[\^_=]*[A-Ga-g][,']*\d{0,4}(?:/{1,8}\d{0,4})?|[uv.T~()\ -]|"[^"\n]*")+)\](\d{0,4})(/{0,8})(\d{0,4}))
     |(?P<restbars>Z(\d{0,4}))
     |(?P<ending>\[(\d[\d,-]*))""",
     re.VERBOSE | re.ASCII,
 )
 LONGEST = 1_000_000  # characters of one tune
+MOST = 100  # problems that are told of one tune
 _TUNE = re.compile(r"^X:", re.MULTILINE)
 _BEGUN = re.compile(r"^(?:X:|K:)", re.MULTILINE)
 _HEAD = re.compile(r"([A-Za-z+]):([^\n%]*)")
@@ -79,7 +80,7 @@ class Reading:
 class _Header:
     """The lines down to K:. `end` is where the body begins."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, strict: bool):
         self.text, self.end, self.problems = text, len(text), []
         self.titles: list[str] = []
         self.metre, self.rhythm, self.tempo, self.key, self.sharps = "none", "", None, None, {}
@@ -91,7 +92,7 @@ class _Header:
             if match := _HEAD.match(text, at, stop):
                 tempo = match[2] if match[1] == "Q" else tempo
                 self._field(match[1], match[2].strip(), at)
-            elif text[at:stop].strip() and text[at] != "%":
+            elif strict and text[at:stop].strip() and text[at] != "%":
                 self.problems.append((at, "not a header line", "header lines are a letter, a colon and a value, K: the last of them"))
             at = stop + 1
         if self.key is None:
@@ -326,16 +327,17 @@ def parse(text: str, line: int = 1, strict: bool = False) -> Reading:
     """Read one tune, a header and a body.
 
     line: of the file it stands in, counted from 1, for its problems.
-    strict: a tune that breaks off without a closing line, and a "|:" without its ":|", are problems too; tune books have many of both.
+    strict: a tune that breaks off without a closing line, a "|:" without its ":|" and a header line that is none are problems too; tune
+    books have many of them.
     """
-    head = _Header(text)
+    head = _Header(text, strict)
     first, rhythm, tempo = (head.metre, head.key), head.rhythm, head.tempo  # the body's own M: and K: change the header's
     body = _Body(head)
     bars, mended = mend_repeats(drop_false_ties(body.bars), body.opens)
     head.problems += [(body.spans[i][0], what, fix) for i, what, fix in mended if strict or "never closed" not in what]
     if strict and not re.search(r"(:\||\|\||\|\])\s*$", text):
         head.problems.append((max(len(text) - 1, 0), "the tune breaks off", "its last bar closes with || or :|"))
-    problems = [locate(text, *fault, line=line) for fault in sorted(head.problems)]
+    problems = [locate(text, *fault, line=line) for fault in sorted(head.problems)[:MOST]]
     score = None if problems else with_unit(Score(first[0], WHOLE // 8, first[1], bars, rhythm, tempo))
     return Reading(text, score, problems, head.titles, body.spans, line)
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 
-from cupola.media.abc import Reading, locate
+from cupola.media.abc import MOST, Reading, locate
 from cupola.media.score import (
     WHOLE,
     Bar,
@@ -222,7 +222,7 @@ def parse(text: str) -> Reading:
     reader = _Reader(text)
     bars, mended = mend_repeats(drop_false_ties(reader.bars), [])
     faults = reader.faults + [(reader.spans[i][0], what, fix) for i, what, fix in mended]
-    problems = [locate(text, *fault) for fault in sorted(faults)]
+    problems = [locate(text, *fault) for fault in sorted(faults)[:MOST]]
     metre, key = reader.first
     score = None if problems else with_unit(Score(metre, WHOLE // 8, key, bars, reader.rhythm, reader.tempo))
     return Reading(text, score, problems, [], reader.spans)
