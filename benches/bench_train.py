@@ -129,7 +129,15 @@ def corpus_of(project: Path, model: str | None) -> tuple[Path, str]:
 
     settings = projects.load(project)
     table = settings.model(model)[1]
-    made = corpus.build(MEDIA[table.medium], list(table.sources), table.corpus, settings.folder, settings.cache)
+    shown = 0.0
+
+    def progress(what: str, share: float | None) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            log(f"corpus: {what}" + ("" if share is None else f", {share:.0%}"))
+
+    made = corpus.build(MEDIA[table.medium], list(table.sources), table.corpus, settings.folder, settings.cache, progress)
     return made.folder, made.report.line()
 
 

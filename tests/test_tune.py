@@ -335,7 +335,7 @@ def test_the_distance_of_what_cannot_be_read_is_defined(medium, book):
 
 
 @given(scores(), scores())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_distance_is_symmetric_and_between_0_and_1(a, b):
     for medium in TUNES.values():
         x, y = medium._print(a), medium._print(b)

@@ -30,7 +30,7 @@ class Peer:
 
 ENVIRONMENTS = {
     "trainer": ("transformers==5.24.0", "accelerate==1.15.0", "tokenizers==0.23.3", "numpy==2.4.6"),
-    "litgpt": ("litgpt==0.5.13", "numpy==2.4.6"),
+    "litgpt": ("litgpt==0.5.13", "numpy==2.4.6", "requests"),  # requests: jsonargparse asks for it and does not say so
     "nanochat": (
         *("numpy==2.4.6", "tokenizers==0.23.3", "rustbpe==0.1.0", "tiktoken==0.14.0", "pyarrow"),
         *("wandb", "requests", "filelock", "psutil", "jinja2", "pyyaml", "regex"),

@@ -53,7 +53,7 @@ class Tune:
         if notation not in ("abc", "letters"):
             raise ConfigError(f"no notation {notation!r}", "tune", "abc or letters")
         self.notation = notation
-        self.pretokenizer = "gpt-2" if notation == "letters" else "sarvam-moe"
+        self.pretokenizer = "superbpe" if notation == "letters" else "sarvam-moe"  # both merge across bars (LOG.md, 2026-11-25)
         self._form = tunegrammar.LETTERS if notation == "letters" else tunegrammar.ABC
 
     def read(self, path: Path) -> Iterator[Document]:
