@@ -210,6 +210,29 @@ def test_more_are_drawn_when_too_few_are_good_and_then_fewer_come_and_it_is_said
     assert none.notes == ["0 of the 3 asked for: 48 candidates gave no more, and 100% of them were not valid"]
 
 
+class Flawed(Bars):
+    """A medium in which a piece with an `a` in it can be used, but has a flaw."""
+
+    def check(self, text):
+        return super().check(text) or [Problem(1, i + 1, "an a", "another letter") for i, c in enumerate(text) if c == "a"][:1]
+
+    def syntax(self, text):
+        return super().check(text)
+
+
+def test_a_flawed_piece_is_kept_only_where_no_more_may_be_drawn(kit):
+    k = dataclasses.replace(kit(candidates=4, most_candidates=40), medium=Flawed())
+    whole = sample(k, 3)
+    assert all("a" not in a.text.removeprefix("K:c") for a in whole.kept)
+    assert whole.valid_share == 1.0
+    short = sample(dataclasses.replace(kit(candidates=1, most_candidates=1), medium=Flawed()), 3)
+    assert len(short.kept) == 3
+    flawed = [a for a in short.kept if "a" in a.text]
+    assert flawed
+    assert all(a.valid and a.problems and "though not without a flaw: line 1" in a.why for a in flawed)
+    assert [len(a.problems) for a in short.kept] == sorted(len(a.problems) for a in short.kept)
+
+
 def test_drawing_stops_when_told_to(kit):
     made = sample(kit(lambda seen, r: ("bad", "eos")), 3, stop=lambda: True)
     assert len(made.rejected) == 12

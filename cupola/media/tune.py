@@ -114,15 +114,17 @@ class Tune:
     def grammar(self, pins: Pins) -> str:
         """GBNF for what follows `pins.prompt`, which may be empty, or end in the header, at a bar's end or at a section's.
 
-        What it admits has no `syntax` problem. Raises ConfigError for a prompt that no tune begins with, and for impossible least and most.
+        What it admits has no `syntax` problem, and in bar words no UnevenBar behind the prompt: it counts bars there. Raises ConfigError for
+        a prompt that no tune begins with, and for impossible least and most.
         """
         form = self._form
-        start = tunegrammar.letters_start(pins.prompt) if self.notation == "letters" else tunegrammar.abc_start(pins.prompt)
-        whole = pins.prompt + tunegrammar.finish(form, start, *_EXAMPLE[self.notation])
-        problems = self._parse(whole).problems
-        if problems:
+        place = tunegrammar.letters_start(pins.prompt) if self.notation == "letters" else tunegrammar.abc_start(pins.prompt)
+        whole = pins.prompt + tunegrammar.finish(form, place, *_EXAMPLE[self.notation])
+        reading = self._parse(whole)
+        if reading.score is None:
             fix = "end it in the header, or behind a whole bar"
-            raise ConfigError(f"no tune begins with this: {problems[0]}", "prompt", fix)
+            raise ConfigError(f"no tune begins with this: {reading.problems[0]}", "prompt", fix)
+        start = tunegrammar.counting(pins.prompt, place, reading.score) if form.counted else tunegrammar.Start(*place)
         return tunegrammar.grammar(form, pins, start)
 
     def write(self, text: str, stem: Path, *, title: str = "") -> list[Path]:
