@@ -25,7 +25,7 @@ from cupola.train import RunPlan, State, Workers
 
 Progress = Callable[[str, float | None], None]
 
-TOKENS_PER_PARAMETER = 8  # at the plan's size: on the tunes 0.6 M to 1.4 M parameters end within noise of each other (LOG.md, 2026-11-25)
+TOKENS_PER_PARAMETER = 3.5  # at the plan's size; fewer than where data is plenty, because more tokens are more passes (LOG.md, 2026-11-25)
 MOST_PASSES = 40  # over the corpus; the watched documents stop a run long before, where it helps to stop
 PARAMETERS_PER_TOKEN = 4  # of the corpus, at most: more than that is learnt by heart in the first minute
 SMALLEST, LARGEST = 30_000, 200_000_000  # parameters

@@ -505,7 +505,7 @@ class _Loop:
             end = self.step + int(0.98 * left / pace)
             late = f"the machine is slower than planned: {need:.0f} s of steps for {left:.0f} s left, so the decay begins earlier"
             self._decide(end, round(self.plan.train.decay * end), "late", late if self.ended != "late" else "")
-        elif need < 0.93 * left - 1 and self.step < self.schedule.decay_from:
+        elif need < 0.93 * left - 1:  # also in the decay, which then falls more slowly from where it is
             end = self.step + int(0.98 * left / pace)
             self._decide(end, round(self.plan.train.decay * end), self.ended, "")
 

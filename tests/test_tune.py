@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_score import real_tunes, scores, tune_files
 
 from cupola.errors import ConfigError, DataError, MachineError
-from cupola.media import Pins, letters, spell, synth
+from cupola.media import Pins, letters, spell, synth, tunegrammar
 from cupola.media.tune import Tune, UnevenBar, _group, _name
 
 TUNES = {notation: Tune(notation) for notation in ("letters", "abc")}
@@ -240,12 +240,50 @@ class Grammar:
             elif isinstance(item, tuple):
                 todo += [item[2]] * min(rng.randint(item[0], item[1]), item[0] + 4)
             elif item[0] == '"':
-                out.append(item[1:-1].replace("\\n", "\n").replace('\\"', '"'))
+                out.append(self._literal(item))
             elif item[0] == "[":
                 out.append(rng.choice(self._members(item[1:-1])))
             else:
                 todo.append(self.rules[item])
         return "".join(out)
+
+    def admits(self, text: str) -> bool:
+        """Whether a rule's root derives the text: all stacks at once, as llama.cpp does it."""
+        stacks = self._expand([("root",)])
+        for char in text:
+            stacks = self._expand([rest for top, *tail in filter(None, stacks) for rest in self._eat(top, tuple(tail), char)])
+        return () in stacks
+
+    def _eat(self, top: str, tail: tuple, char: str) -> list[tuple]:
+        if top[0] == "[":
+            return [tail] if char in self._members(top[1:-1]) else []
+        literal = self._literal(top)
+        return [((f'"{literal[1:]}"', *tail) if literal[1:] else tail)] if literal[0] == char else []
+
+    def _expand(self, todo: list[tuple]) -> list[tuple]:
+        """The stacks that begin with a literal or a class, and the empty one."""
+        done, seen = [], set()
+        while todo:
+            stack = todo.pop()
+            key = repr(stack)
+            if key in seen:
+                continue
+            seen.add(key)
+            item = stack[0] if stack else None
+            if item is None or (isinstance(item, str) and item[0] in '"['):
+                done.append(stack)
+            elif isinstance(item, str):
+                todo.append((self.rules[item], *stack[1:]))
+            elif isinstance(item, tuple):
+                low, high, inner = item
+                more = [(inner, (max(low - 1, 0), high - 1, inner), *stack[1:])] if high else []
+                todo += more if low else [*more, stack[1:]]
+            else:
+                todo += [(*option, *stack[1:]) for option in item]
+        return done
+
+    def _literal(self, item: str) -> str:
+        return item[1:-1].replace("\\n", "\n").replace('\\"', '"')
 
     def _members(self, inside: str) -> str:
         return re.sub(r"(.)-(.)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))), inside)
@@ -277,6 +315,64 @@ def test_all_that_the_grammar_admits_behind_a_prompt_is_a_tune(notation, prompt)
             assert medium.syntax(text) == [], text
             count = len(medium.spans(text))
             assert max(4, pins.least or 0) <= count <= (pins.most or 10_000), text
+
+
+REAL = """hornpipe cut eighth g
+jPk lPjmPlnPljPl VjklVmnonBqPo GlmPlTkBjHPkHljLj I jPlnPljBjB R II jPlnPljC S
+Kd jPk lPjmPlnPljPl ZBmJoBjD oFXnPm jPlnPljB R"""
+COUNTED = [
+    "jig sixeight eighth d\nn jklmno jklmno",
+    "jig sixeight eighth d\nn jklmno jklmno I jklmno",
+    "jig sixeight eighth d\nn jklmno jklmno jklmno jB R\n",
+    "jig sixeight eighth d\nn jklmno jklmno jklmno jklm",
+    "jig sixeight eighth d\nn jklmno jklmno jklmno ",
+    "sixeight sixteenth d\n",
+    "common eighth d\njklmnopq Msixeight jklmno Kg",
+    "jig fiveeight",
+    "seveneight eighth",
+]
+
+
+@pytest.mark.parametrize("prompt", [*PROMPTS["letters"], *COUNTED])
+def test_every_bar_behind_a_prompt_in_bar_words_fills_its_metre(prompt):
+    medium, rng = TUNES["letters"], random.Random(3)
+    end = (prompt.count("\n") + 1, len(prompt.rpartition("\n")[2]))
+    for pins in (Pins(prompt), Pins(prompt, 8, 12), Pins(prompt, most=8)):
+        grammar = Grammar(medium.grammar(pins))
+        for _ in range(8):
+            text = prompt + grammar.draw(rng)
+            assert [p for p in medium.check(text) if (p.line, p.column) > end] == [], text
+
+
+@pytest.mark.parametrize("metre", ["free", "fiveeight", "oneone", "thirteensixteen"])
+def test_a_prompt_in_any_metre_can_be_gone_on_with(metre):
+    medium, rng = TUNES["letters"], random.Random(4)
+    for unit in ("eighth", "sixteenth", "quarter"):
+        prompt = f"{metre} {unit} g\n"
+        grammar = Grammar(medium.grammar(Pins(prompt, most=9)))
+        for _ in range(5):
+            assert medium.syntax(prompt + grammar.draw(rng)) == []
+
+
+def test_the_grammar_admits_real_tunes_from_every_place_in_them(book):
+    medium = TUNES["letters"]
+    _, jig, reel = texts(medium, book)
+    for text in [jig.replace("\nqBoopq", "\nn qBoopq"), reel, REAL]:
+        assert medium.check(text) == []
+        head = text.index("\n")
+        ends = [end for _, end in medium.spans(text)]
+        for cut in (0, head, head + 1, ends[0], ends[0] + 1, ends[2], ends[3], ends[-2]):
+            grammar = Grammar(medium.grammar(Pins(text[:cut])))
+            assert grammar.admits(text[cut:]), (text[:cut], text[cut:])
+            assert not grammar.admits(text[cut:-2])
+            if cut < ends[3]:
+                begin, end = medium.spans(text)[4]
+                assert not grammar.admits(text[cut:begin] + text[begin:end] + "j" + text[end:])
+
+
+def test_the_letters_of_lengths_are_those_of_the_notation():
+    lengths = tunegrammar._LENGTHS | tunegrammar._LAST_LENGTHS
+    assert lengths == {size: letters._length_letters(16 * size) for size in lengths}
 
 
 @pytest.mark.parametrize("notation", TUNES)

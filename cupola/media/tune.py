@@ -114,8 +114,8 @@ class Tune:
     def grammar(self, pins: Pins) -> str:
         """GBNF for what follows `pins.prompt`, which may be empty, or end in the header, at a bar's end or at a section's.
 
-        What it admits has no `syntax` problem, and in bar words no UnevenBar behind the prompt: it counts bars there. Raises ConfigError for
-        a prompt that no tune begins with, and for impossible least and most.
+        What it admits has no `syntax` problem, and in bar words, where it counts, no UnevenBar behind the prompt. Raises ConfigError for a
+        prompt that no tune begins with, and for impossible least and most.
         """
         form = self._form
         place = tunegrammar.letters_start(pins.prompt) if self.notation == "letters" else tunegrammar.abc_start(pins.prompt)
