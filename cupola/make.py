@@ -98,12 +98,14 @@ class Foundry:
             self.book.finish_run(self.run_id, "done")
         self._stack.close()
 
-    def note(self, text: str, **detail: Any) -> None:
-        """Something the person should know: shown, written to the ledger, and on the page."""
-        if text not in self.notes:
+    def note(self, text: str, *, lasting: bool = True, **detail: Any) -> None:
+        """Something the person should know: shown and written to the ledger; a `lasting` one is on the page and the card too."""
+        if lasting and text in self.notes:
+            return
+        if lasting:
             self.notes.append(text)
-            self.book.note(self.run_id, text, detail)
-            self.say("note", text)
+        self.book.note(self.run_id, text, detail)
+        self.say("note", text)
 
     def _continue(self) -> str:
         """The unfinished run with these settings if there is one, else a new one."""
@@ -286,7 +288,7 @@ class Foundry:
             def tick(t: Tick) -> None:
                 nonlocal settled
                 if t.note:
-                    self.note(t.note, step=t.step)
+                    self.note(t.note, lasting=False, step=t.step)
                 if self.clock() - settled > 3:
                     settled = self.clock()
                     bill.settle()

@@ -507,7 +507,7 @@ class _Loop:
             self._decide(end, round(self.plan.train.decay * end), "late", late if self.ended != "late" else "")
         elif need < 0.93 * left - 1:  # also in the decay, which then falls more slowly from where it is
             end = self.step + int(0.98 * left / pace)
-            self._decide(end, round(self.plan.train.decay * end), self.ended, "")
+            self._decide(end, round(self.plan.train.decay * end), "planned" if end >= self.plan.max_steps else self.ended, "")
 
     def _save(self) -> None:
         state = {

@@ -143,7 +143,7 @@ def test_an_edited_corpus_is_noticed_and_trained_on_anew(project, made, tmp_path
     first.write_text(first.read_text() + "the end of it all.\n")
     again = json.loads(cupola("make", copy, "--yes", "--json").stdout)
     assert not any("trained before" in n for n in again["notes"])
-    assert len(list((copy / ".cupola" / "runs").iterdir())) == 2
+    assert len({p.name.rpartition("-")[0] for p in (copy / ".cupola" / "runs").iterdir()}) == 2
 
 
 def test_a_killed_make_goes_on_and_counts_what_it_used_before(project, tmp_path):
@@ -178,4 +178,4 @@ def test_a_full_disk_is_a_plain_sentence_and_loses_nothing(project, made, tmp_pa
     done = cupola("make", copy, "--yes", check=False, preexec_fn=ignore)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert "space" in done.stderr
+    assert "free some space" in done.stderr or "the disk failed" in done.stderr
