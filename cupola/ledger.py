@@ -502,6 +502,7 @@ def summary(spent: Book | Totals) -> str:
     names = {"train": "training"}
     shares = ", ".join(f"{names.get(kind, kind)} {units.percent(part.usd / totals.usd)}" for kind, part in totals.by_kind.items())
     thing = next(iter(totals.kept_by_medium)) if len(totals.kept_by_medium) == 1 else "thing"
+    thing = "file" if thing == "code" else thing
     each = "nothing kept yet" if totals.usd_per_kept is None else f"{units.usd(totals.usd_per_kept)} a kept {thing}"
     return f"{units.usd(totals.usd)} in all: {shares} · {each}"
 

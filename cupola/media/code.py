@@ -78,8 +78,12 @@ class Code:
         yield from documents(path, cut(_hand_written(read_blocks(path), path), LONGEST, (_TOP_LEVEL, _BLANK_LINE, _LINE_END)))
 
     def check(self, text: str) -> list[Problem]:
-        """Characters, and the syntax of what looks like Python (this Python's grammar)."""
-        return check_characters(text) or (_syntax(text) if looks_python(text) else [])
+        """Characters, lines that a person would write, and the syntax of what looks like Python (this Python's grammar)."""
+        if problems := check_characters(text):
+            return problems
+        if _crowded(text):
+            return [Problem(1, 1, "lines too long for code that a person wrote", "break them")]
+        return _syntax(text) if looks_python(text) else []
 
     def syntax(self, text: str) -> list[Problem]:
         """The same: what does not parse is of no use."""
