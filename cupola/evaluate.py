@@ -261,7 +261,7 @@ def verdict(score: Score, baselines: Baselines) -> str | None:
     if bits >= baselines.ngram:
         return (
             f"FAULT: the model needs {bits:.2f} bits per byte and a plain table of counts (n-gram of order 8) only {baselines.ngram:.2f}. "
-            "The corpus is too small for its kind, or something is wrong with this run (too few steps, a wrong tokenizer); don't use this model."
+            "The corpus is too small, or something is wrong with this run (too few steps, a wrong tokenizer); don't use this model."
         )
     return (
         f"WEAK: the model needs {bits:.2f} bits per byte and xz, given the training text, only {baselines.xz:.2f}. "

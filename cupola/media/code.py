@@ -81,9 +81,9 @@ class Code:
         """Characters, lines that a person would write, and the syntax of what looks like Python (this Python's grammar)."""
         if problems := check_characters(text):
             return problems
-        if _crowded(text):
-            return [Problem(1, 1, "lines too long for code that a person wrote", "break them")]
-        return _syntax(text) if looks_python(text) else []
+        if looks_python(text):
+            return _syntax(text)
+        return [Problem(1, 1, "lines too long for code that a person wrote", "break them")] if _crowded(text) else []
 
     def syntax(self, text: str) -> list[Problem]:
         """The same: what does not parse is of no use."""
