@@ -68,6 +68,8 @@ def round_ticks(low: float, high: float, about: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((m * power for m in (1, 2, 5) if m * power >= rough * 0.999), 10 * power)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    if first > last:  # 1 to 477 holds no multiple of 500
+        return round_ticks(low, high, 2 * max(about, 1))
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]  # 12 digits: 3 * 0.1 is 0.3 again
 
 

@@ -117,3 +117,11 @@ def test_ticks_are_round_and_lie_inside():
 def test_any_points_make_well_formed_svg(curves, width):
     curves = {re.sub(r"[^ -~]", "?", k): [(x, y if abs(y) < 1e12 else math.nan) for x, y in v] for k, v in curves.items()}
     parsed(loss_svg(curves, width=width, marks={"end": 5}))
+
+
+def test_every_range_gets_a_tick_also_one_between_two_round_numbers():
+    assert round_ticks(1, 477, 2) == [200, 400]
+    for high in range(2, 3000, 7):
+        for about in (1, 2, 3, 6):
+            assert round_ticks(1, high, about), (high, about)
+    assert "<svg" in loss_svg({"training": [(1, 3.0), (477, 2.0)], "watched": [(20, 3.0), (477, 2.5)]}, width=340, height=240)
