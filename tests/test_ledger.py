@@ -318,7 +318,8 @@ def write_until_killed(project: Path, first: int, after: float) -> list[int]:
     acknowledged = [int(child.stdout.readline())]  # the clock starts with its first row, whatever the machine is doing
     time.sleep(after)
     child.send_signal(signal.SIGKILL)
-    out, error = child.communicate()
+    with child:  # not communicate(), which passes over what readline() has read ahead
+        out, error = child.stdout.read(), child.stderr.read()
     assert child.returncode == -signal.SIGKILL, error
     return acknowledged + [int(line) for line in out.split("\n")[:-1]]  # a number cut short was not acknowledged
 
