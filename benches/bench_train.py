@@ -246,17 +246,7 @@ def _contenders(params: float) -> dict[str, Any]:
     rows = plan.rows_a_step(shape, LENGTH)
     batch = np.random.default_rng(0).integers(6, VOCABULARY, (rows, LENGTH + 1))
     speed = plan.measure(shape, LENGTH)
-    run = train.RunPlan(
-        model=shape,
-        train=train.TrainConfig(length=LENGTH),
-        medium="text",
-        corpus="",
-        tokenizer="",
-        rows=rows,
-        max_steps=1,
-        eval_every=1,
-        precision=speed.precision,  # pyrefly: ignore
-    )
+    run = plan.trial(shape, LENGTH, speed.precision)  # pyrefly: ignore
     state, team = train.State(run), train.Workers(min(cores, run.parts))
 
     def ours() -> None:

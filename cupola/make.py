@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import cupola
-from cupola import compose, corpus, evaluate, gguf, hardware, ledger, modeldir, plot, train, units
+from cupola import compose, config, corpus, evaluate, gguf, hardware, ledger, modeldir, plot, train, units
 from cupola import page as pages
 from cupola import plan as plans
 from cupola.compose import Kit, Made, Usual
@@ -276,9 +276,6 @@ class Foundry:
             made = self.plan
             with self.charged("corpus"):
                 self.stream.prepare(made.tokens, self.table.train.length, self.progress)
-            _write(self.run / "config.toml", "")
-            from cupola import config
-
             config.write(self.run / "config.toml", self.table)
             self._forecast(made)
             train.write_plan(self.run, made.run)

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -88,20 +89,9 @@ def measure(config: ModelConfig, length: int = 256, seconds: float = 1.0, worker
         team.close()
 
 
-def _time(config: ModelConfig, length: int, precision: str, seconds: float, team: Workers) -> Speed:
-    rows = rows_a_step(config, length)
-    plan = RunPlan(
-        model=config,
-        train=train.TrainConfig(length=length),
-        medium="text",
-        corpus="",
-        tokenizer="",
-        rows=rows,
-        max_steps=1,
-        eval_every=1,
-        precision=precision,
-    )
-    state = State(plan)
+def _time(config: ModelConfig, length: int, precision: Literal["float32", "bfloat16"], seconds: float, team: Workers) -> Speed:
+    plan = trial(config, length, precision)
+    rows, state = plan.rows, State(plan)
     batch = np.random.default_rng(0).integers(0, config.vocab_size, (rows, length + 1))
     state.step(batch, 0.1, team)
     state.step(batch, 0.1, team)
@@ -113,6 +103,21 @@ def _time(config: ModelConfig, length: int, precision: str, seconds: float, team
     pace = float(np.mean(times))
     rate = rows * length / pace
     return Speed(rate, rate * flops_per_token(config, length), precision, (max(times) - min(times)) / float(np.median(times)))
+
+
+def trial(config: ModelConfig, length: int, precision: Literal["float32", "bfloat16"]) -> RunPlan:
+    """A plan of single steps, to time a shape without a corpus."""
+    return RunPlan(
+        model=config,
+        train=train.TrainConfig(length=length),
+        medium="text",
+        corpus="",
+        tokenizer="",
+        rows=rows_a_step(config, length),
+        max_steps=1,
+        eval_every=1,
+        precision=precision,
+    )
 
 
 def rows_a_step(config: ModelConfig, length: int, tokens: int | None = None) -> int:
