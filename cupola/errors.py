@@ -5,6 +5,7 @@ CupolaError
   SourceError       a source cannot be fetched, or what came is not what was pinned
   LicenceError      a source's licence is unknown or forbids the use, and nobody allowed it
   DataError         files that cannot be read as the medium they are said to be, or too few of them
+  LadderTooShort    too few or too small runs to foretell from; the rough law is on the exception
   OverBudget        the budget is too small, or is used up; what was planned or made is kept
   CheckpointError   a run cannot be resumed: damaged, or made under other data, versions or settings
   ProofError        an exported model does not give what the trained one gave
@@ -14,6 +15,8 @@ CupolaError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class CupolaError(Exception):
@@ -41,6 +44,15 @@ class LicenceError(CupolaError):
 
 class DataError(CupolaError):
     """Files that cannot be read as what they are said to be."""
+
+
+class LadderTooShort(CupolaError):
+    """The measured runs do not reach far enough to foretell what was asked; what they do say is on `.law`."""
+
+    def __init__(self, what: str, where: str = "", fix: str = "", law: Any = None):
+        super().__init__(what, where, fix)
+        self.args = (what, where, fix, law)  # a pickle makes it anew from these
+        self.law = law
 
 
 class OverBudget(CupolaError):

@@ -326,6 +326,21 @@ class Texts(Protocol):
     def document(self, index: int, /) -> Any: ...
 
 
+class _Part:
+    """A share of the documents, at least one, drawn from the seed; read like the whole."""
+
+    def __init__(self, whole: Texts, share: float, seed: int):
+        self.whole = whole
+        self.chosen = np.sort(np.random.default_rng([seed, 3]).permutation(len(whole))[: max(1, round(share * len(whole)))])
+        self.bytes = round(whole.bytes * len(self.chosen) / len(whole))
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def document(self, index: int, /) -> Any:
+        return self.whole.document(int(self.chosen[index]))
+
+
 class Stream:
     """The training documents as an endless sequence of rows, the same for the same (seed, corpus, tokenizer, settings).
 
@@ -344,21 +359,23 @@ class Stream:
         fim: float = 0.5,
         variants: float = 0.0,
         medium: Any = None,
+        share: float = 1.0,
         shard_tokens: int = SHARD_TOKENS,
     ):
         """corpus: has .fingerprint and .train (len, .bytes, .document(i).text). folder: holds the shards, in a subfolder of these settings.
 
         fim: share of documents in fill-in-the-middle order. variants: share replaced by one of `medium.variants(text)` drawn at random.
+        share: of the documents that are read at all, drawn from `seed`: what a smaller corpus would have been.
         Raises ConfigError for a share outside 0 to 1, DataError for an empty corpus, MachineError when the folder cannot be written.
         """
-        for name, share in (("fim", fim), ("variants", variants)):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"{name} is {share}", "tokens", "it is a share of the documents, from 0 to 1")
+        for name, given in (("fim", fim), ("variants", variants), ("share", share)):
+            if not 0 <= given <= 1:
+                raise ConfigError(f"{name} is {given}", "tokens", "it is a share of the documents, from 0 to 1")
         if variants and medium is None:
             raise ConfigError("variants need a medium", "tokens", "pass the corpus's medium, or variants=0")
         if not len(corpus.train):
             raise DataError("no documents to train on", "tokens", "the corpus is empty")
-        self.train: Texts = corpus.train
+        self.train: Texts = corpus.train if share == 1 else _Part(corpus.train, share, seed)
         self.tokenizer, self.medium = tokenizer, medium
         self.seed, self.fim, self.variants = seed, fim, variants
         self.dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
@@ -375,6 +392,7 @@ class Stream:
             "medium": getattr(medium, "name", None) if variants else None,
             "shards_per_pass": self.shards_per_pass,
             "passes_per_shard": self.passes_per_shard,
+            **({"share": share} if share < 1 else {}),
         }
         self.fingerprint = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self.folder = folder / self.fingerprint[:16]

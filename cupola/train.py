@@ -60,8 +60,18 @@ class TrainConfig(Config):
     seed: int = 0
 
 
+class Trunk(Config):
+    """A checkpoint of another run that this one goes on from: what was paid once serves many."""
+
+    folder: str  # of that run, relative to this one's
+    step: int = Field(gt=0)
+
+
 class RunPlan(Config):
-    """plan.json: everything that decides a run's bits, and the clock it was planned for."""
+    """plan.json: everything that decides a run's bits, and the clock it was planned for.
+
+    A trunk is a run that does not cool and keeps checkpoints; its branches begin from those, each cooled at another length.
+    """
 
     model: ModelConfig
     train: TrainConfig
@@ -72,6 +82,13 @@ class RunPlan(Config):
     parts: int = 2  # that a step is cut into; workers share them
     max_steps: int = Field(gt=0)
     eval_every: int = Field(gt=0)
+    warmup_steps: int | None = Field(None, gt=0)  # None: [train] warmup's share of max_steps
+    decay_from: int | None = Field(None, ge=0)  # the step at which the decay begins; None: [train] decay's share of max_steps
+    cool: bool = True  # False: the rates stay full to the end
+    share: float = Field(1.0, gt=0, le=1)  # of the training documents that are read at all
+    trunk: Trunk | None = None  # where this run begins; None: from nothing
+    keep: tuple[int, ...] = ()  # steps that are scored and whose checkpoints stay
+    deliver: bool = True  # False: nothing but outcome.json comes of it
     precision: Literal["float32", "bfloat16"] = "float32"
     seconds: float | None = None  # that the plan gives the training; None: steps alone decide
     tokens_per_second: float | None = None  # measured when it was planned
@@ -117,6 +134,7 @@ class Outcome:
     bits_per_byte: float  # on the watched documents, of the weights delivered
     best_step: int
     resumed: int  # how often
+    looks: list[list[float]] = dataclasses.field(default_factory=list)  # [step, bits per byte on the watched documents]
 
 
 class Interrupted(CupolaError):
@@ -152,7 +170,9 @@ class Schedule:
 def plan_schedule(plan: RunPlan) -> Schedule:
     """The schedule as planned in steps."""
     steps = plan.max_steps
-    return Schedule(max(1, round(plan.train.warmup * steps)), steps - max(1, round(plan.train.decay * steps)), steps)
+    warmup = plan.warmup_steps or max(1, round(plan.train.warmup * steps))
+    decay_from = steps - max(1, round(plan.train.decay * steps)) if plan.decay_from is None else plan.decay_from
+    return Schedule(warmup, decay_from if plan.cool else steps + 1, steps)
 
 
 # --- workers ------------------------------------------------------------------------------------------------------------------------
@@ -394,13 +414,13 @@ class _Loop:
             fim=plan.train.fim,
             variants=plan.train.variants,
             medium=medium,
+            share=plan.share,
         )
         texts = [d.text for d in corpus.watch]
         self.watched = [np.asarray(ids) for ids in map(tokenizer.document, texts)]
         self.watched_bytes = [len(t.encode()) for t in texts]
         self.state = State(plan)
         self.schedule = plan_schedule(plan)
-        self.decay_steps = self.schedule.end - self.schedule.decay_from
         self.events = collections.deque(_lines(here / "schedule.jsonl"))
         self.step, self.ended, self.history = 0, "planned", []  # history: [step, watched bits per byte]
         self.smooth: float | None = None
@@ -426,6 +446,7 @@ class _Loop:
         for fault in faults:
             self.notes.append(f"{Path(fault.where).name} is damaged and left out; going back to {path.name if path else 'the start'}")
         if path is None:
+            self._begin()
             return
         tensors, saved = checkpoint.load(path)
         self.state.restore(tensors)
@@ -434,6 +455,13 @@ class _Loop:
         while self.events and self.events[0]["at"] < self.step:
             self.events.popleft()
         self.notes.append(f"going on from step {self.step:,}")
+
+    def _begin(self) -> None:
+        """From nothing, or from the trunk's weights and optimizers at the step where this run leaves it."""
+        if trunk := self.plan.trunk:
+            tensors, saved = checkpoint.load(self.folder / trunk.folder / "checkpoints" / name_of(trunk.step))
+            self.state.restore(tensors)
+            self.step, self.smooth = saved["step"], saved["smooth"]
 
     # During the run
 
@@ -456,14 +484,15 @@ class _Loop:
 
     def _after_step(self, loss: float) -> None:
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
-        evaluated = self.step % self.plan.eval_every == 0 and self.step < self.schedule.end
+        kept = self.step in self.plan.keep
+        evaluated = kept or (self.step % self.plan.eval_every == 0 and self.step < self.schedule.end)
         if evaluated:
             self._watch()
         self.times.append((self.step, self.clock()))
         if not self.events:  # an earlier attempt's decisions come first
             self._heart()
             self._clock()
-        if (evaluated and self._is_best()) or self.clock() - self.saved >= self.SAVE_SECONDS:
+        if kept or (evaluated and self._is_best()) or self.clock() - self.saved >= self.SAVE_SECONDS:
             self._save()
         self._tell(evaluated)
 
@@ -483,6 +512,7 @@ class _Loop:
         """Begin the decay when the watched documents have become worse three times running while the rate was full."""
         if (
             self.step >= self.schedule.decay_from
+            or not self.plan.cool
             or self.ended.startswith("early")
             or len(self.history) < 5
             or self.history[-1][0] != self.step
@@ -521,7 +551,8 @@ class _Loop:
         folder.mkdir(exist_ok=True)
         if not (folder / name_of(self.step)).exists():
             checkpoint.save(folder / name_of(self.step), self.state.tensors(), state)
-        checkpoint.prune(folder, {name_of(min(self.history, key=lambda h: h[1])[0])} if self.history else set())
+        kept = {name_of(step) for step in self.plan.keep}
+        checkpoint.prune(folder, kept | ({name_of(min(self.history, key=lambda h: h[1])[0])} if self.history else set()))
         self.saved = self.clock()
 
     def _tell(self, evaluated: bool) -> None:
@@ -570,15 +601,12 @@ class _Loop:
     def _finish(self) -> Outcome:
         """Save, then evaluate, then deliver the better of the last and the best weights."""
         if not self.history or self.history[-1][0] != self.step:
-            self._save()
+            if self.plan.deliver:
+                self._save()
             self._watch()
         best, bits = min(self.history, key=lambda h: h[1])
-        self._save()
-        if best != self.step and (self.folder / "checkpoints" / name_of(best)).exists():
-            self.state.restore(checkpoint.load(self.folder / "checkpoints" / name_of(best))[0])
-        elif best != self.step:
-            best, bits = self.history[-1]
-        modeldir.save(self.folder / "final", self.plan.model, self.state.weights(), self.tokenizer, generation=self.plan.generation)
+        if self.plan.deliver:
+            best, bits = self._deliver(best, bits)
         self._tell(True)
         tokens = self.step * self.plan.batch_tokens
         outcome = Outcome(
@@ -591,9 +619,20 @@ class _Loop:
             bits_per_byte=bits,
             best_step=best,
             resumed=self.attempt - 1,
+            looks=self.history,
         )
         (self.folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=1), "utf-8")
         return outcome
+
+    def _deliver(self, best: int, bits: float) -> tuple[int, float]:
+        """Write final/ with the weights of step `best` if they are still there, else the last; which they are, and their score."""
+        self._save()
+        if best != self.step and (self.folder / "checkpoints" / name_of(best)).exists():
+            self.state.restore(checkpoint.load(self.folder / "checkpoints" / name_of(best))[0])
+        elif best != self.step:
+            best, bits = self.history[-1]
+        modeldir.save(self.folder / "final", self.plan.model, self.state.weights(), self.tokenizer, generation=self.plan.generation)
+        return best, bits
 
 
 def name_of(step: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -465,3 +466,16 @@ def test_a_large_corpus_is_tokenised_in_bounded_memory(tmp_path):
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 150  # MB over the first shard's peak, for four more shards of about 2 MB each
+
+
+def test_a_share_of_the_documents_is_the_same_for_a_seed_and_nothing_else_is_read(tmp_path):
+    made = [Stream(corpus(TEXTS), MADE[ANY], tmp_path, seed=seed, fim=0, share=0.25) for seed in (1, 1, 2)]
+    chosen = [{made[k].train.document(i).text for i in range(len(made[k].train))} for k in range(3)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(chosen[0]) == 15
+    made[0].batch(0, 4, 64)
+    ids = [int(i) for i in made[0]._shards[0]]
+    ends = [i for i, token in enumerate(ids) if token == EOS]
+    read = {MADE[ANY].decode(ids[a + 2 : b]) for a, b in itertools.pairwise([-1, *ends])}
+    assert read == chosen[0]
+    assert made[0].folder == made[1].folder != Stream(corpus(TEXTS), MADE[ANY], tmp_path, seed=1, fim=0).folder

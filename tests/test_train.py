@@ -202,3 +202,46 @@ def test_checkpoints_hold_no_pickle(make_run):
     train.train(run)
     (folder,) = checkpoint.steps(run / "checkpoints")
     assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "state.json", "tensors.safetensors"]
+
+
+# --- trunks and branches ----------------------------------------------------------------------------------------------------------------
+
+
+def _trunk(make_run, **changes):
+    trunk = make_run("trunk", max_steps=16, warmup_steps=2, cool=False, keep=(8, 16), eval_every=100, deliver=False, **changes)
+    return trunk, train.train(trunk)
+
+
+def test_a_branch_cooled_from_a_trunk_gives_the_bits_of_one_straight_run(make_run):
+    _trunk(make_run)
+    straight = make_run("straight", max_steps=14, warmup_steps=2, decay_from=8, eval_every=100)
+    branch = make_run("branch", max_steps=14, warmup_steps=2, decay_from=8, eval_every=100, trunk={"folder": "../trunk", "step": 8})
+    assert train.train(straight).bits_per_byte == train.train(branch).bits_per_byte
+    assert _same(straight, branch)
+
+
+def test_a_trunk_is_scored_where_branches_leave_it_and_delivers_nothing(make_run):
+    trunk, outcome = _trunk(make_run)
+    assert [step for step, _ in outcome.looks] == [8, 16]
+    assert sorted(p.name for p in (trunk / "checkpoints").iterdir()) == ["step-000008", "step-000016"]
+    assert not (trunk / "final").exists()
+    assert {line["rate"] for line in train.metrics(trunk)[1:]} == {1.0}
+
+
+def test_cooling_pays(make_run):
+    _, outcome = _trunk(make_run)
+    branch = make_run("branch", max_steps=26, decay_from=16, eval_every=100, trunk={"folder": "../trunk", "step": 16}, deliver=False)
+    assert train.train(branch).bits_per_byte < outcome.looks[-1][1]
+    assert not (branch / "final").exists()
+
+
+def test_a_branch_of_a_trunk_that_is_gone_says_so(make_run):
+    branch = make_run("branch", max_steps=14, decay_from=8, trunk={"folder": "../trunk", "step": 8})
+    with pytest.raises(CheckpointError, match="step-000008: damaged"):
+        train.train(branch)
+
+
+def test_a_run_on_a_share_of_the_documents_repeats_them_sooner(make_run):
+    whole = train.train(make_run("whole", max_steps=8, deliver=False))
+    part = train.train(make_run("part", max_steps=8, share=0.25, deliver=False))
+    assert part.passes == pytest.approx(4 * whole.passes, rel=0.25)
