@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,7 +19,16 @@ from cupola.errors import CupolaError
 if TYPE_CHECKING:
     from cupola.make import Foundry
 
+
+class Verbs(typer.core.TyperGroup):
+    """Help lists verbs that have verbs of their own after the others; typer puts them first."""
+
+    def __init__(self, *, commands: dict[str, Any], **more: Any):
+        super().__init__(commands=dict(sorted(commands.items(), key=lambda named: hasattr(named[1], "commands"))), **more)
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="A foundry for small models: from a folder of your own work and a budget to a proved model of your own, and new work by it.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,6 +48,9 @@ Made = Annotated[Path, typer.Argument(help="A model folder such as PROJECT/out/m
 Piece = Annotated[Path, typer.Argument(help="A file of the model's medium; its first piece is taken.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the new files.")]
 Count = Annotated[int, typer.Option("-n", help="How many to keep.")]
+Points = Annotated[Path, typer.Argument(help="A CSV of finished runs: params, tokens, loss; series, flops, unique_tokens if known.")]
+Picked = Annotated[list[str] | None, typer.Option("--series", help="Only this series; may be given several times.")]
+AsTheyAre = Annotated[bool, typer.Option("--units-as-they-are", help="The counts are right, however odd they look.")]
 
 
 @app.command()
@@ -69,14 +81,23 @@ def data(project: Folder = Path("."), model: Model = None, json: Json = False) -
 
 @app.command()
 def plan(
-    project: Folder = Path("."), model: Model = None, minutes: Minutes = None, usd: Usd = None, kwh: Kwh = None, json: Json = False
+    project: Folder = Path("."),
+    model: Model = None,
+    minutes: Minutes = None,
+    usd: Usd = None,
+    kwh: Kwh = None,
+    versus: Annotated[float | None, typer.Option(help="What a rented model costs: dollars a million tokens, to compare with.")] = None,
+    volume: Annotated[float | None, typer.Option(help="Tokens that you need, in millions; for --versus.")] = None,
+    json: Json = False,
 ) -> None:
-    """What the budget buys: model, tokens, minutes, dollars and kWh, from the speed measured here and now."""
+    """What the budget buys, from small runs made here and now: quality, minutes, dollars and kWh, each with its interval."""
     with foundry(project, model, json, "plan", minutes=minutes, usd=usd, kwh=kwh) as f:
-        made = f.plan
-        for note in made.notes:
-            f.say("note", note)
-        result(made.plain(), json)
+        facts = f.plan.plain() | {"plot": f.plan_picture()}
+        if versus is not None:
+            beside = f.versus(versus, volume)
+            f.say("versus", beside.line())
+            facts["versus"] = beside.plain()
+        result(facts, json)
 
 
 @app.command(name="train")
@@ -220,6 +241,46 @@ def new(
     result({"settings": str(path)}, json)
 
 
+laws = typer.Typer(help="A scaling law from anyone's training logs: fit it, or score it on runs it has not seen.", no_args_is_help=True)
+app.add_typer(laws, name="law")
+
+
+@laws.command(name="fit")
+def law_fit(
+    points: Points,
+    at: Annotated[list[str] | None, typer.Option(help="PARAMS,TOKENS[,UNIQUE_TOKENS] to foretell the loss of; may be repeated.")] = None,
+    series: Picked = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the runs and the law of one series into this SVG file.")] = None,
+    units_as_they_are: AsTheyAre = False,
+    json: Json = False,
+) -> None:
+    """Constants of the law of each series, with 80% intervals; and what it foretells."""
+    from cupola import lawtable
+
+    with stoppable():
+        wanted = [lawtable.at(text) for text in at or ()]
+        fitted = lawtable.fit(lawtable.read(points, series or (), as_they_are=units_as_they_are), wanted)
+        if plot:
+            lawtable.plot(plot, fitted)
+        told(json, lawtable.fit_lines(fitted), lawtable.notes(fitted), lawtable.fit_facts(fitted), lawtable.refused(fitted))
+
+
+@laws.command(name="score")
+def law_score(
+    points: Points,
+    cut: Annotated[list[float] | None, typer.Option(help="Share of the log compute range that is fitted [0.6]; may be repeated.")] = None,
+    series: Picked = None,
+    units_as_they_are: AsTheyAre = False,
+    json: Json = False,
+) -> None:
+    """How well the law of each series' cheap runs foretells its dear ones, and how often its interval holds."""
+    from cupola import lawtable
+
+    with stoppable():
+        scored = lawtable.score(lawtable.read(points, series or (), as_they_are=units_as_they_are), lawtable.cuts(cut or [0.6]))
+        told(json, lawtable.score_lines(scored), lawtable.notes(scored), lawtable.score_facts(scored), lawtable.refused(scored))
+
+
 # --- what the verbs share ---------------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +351,29 @@ def result(facts: Any, json: bool) -> None:
     """Print the one JSON object, if it was asked for."""
     if json:
         print(jsonlib.dumps(facts, ensure_ascii=False, default=str))
+
+
+def told(json: bool, lines: Iterable[str], notes: Iterable[str], facts: dict[str, Any], refused: CupolaError | None) -> None:
+    """Lines on stdout and notes on stderr, or the one JSON object; then exit 1 if nothing came of it."""
+    if json:
+        error = {"error": {"what": refused.what, "where": refused.where, "fix": refused.fix}} if refused else {}
+        result({**facts, **error}, json)
+        raise typer.Exit(1 if refused else 0)
+    print(*lines, sep="\n", flush=True)
+    for note in notes:
+        print(f"note     {note}", file=sys.stderr)
+    if refused:
+        raise refused
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C where there is nothing to save."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("cupola: stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def stopped() -> NoReturn:

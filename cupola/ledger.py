@@ -1,4 +1,4 @@
-"""The ledger: every run, spend, forecast, artefact and choice, as it happened, in one SQLite file that nothing is ever taken out of.
+"""The ledger: every run, spend, forecast, measurement, artefact and choice, as it happened, in one SQLite file that only grows.
 
 One table, `rows`: what happened, when, in which run, under an id that its writer made, and the rest as JSON. A changed mind is a new row;
 the database itself refuses updates and deletes. Views (`spends`, `artefacts`, ...) show rows by column to any program that opens the file.
@@ -39,17 +39,28 @@ NEEDS_SQLITE = (3, 37, 0)  # STRICT tables
 # One process writes here, and readers open the file read-only, so an older SQLite is safe; `doctor` says so.
 WAL_RESET_MENDED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
-WHAT = ("run", "end", "note", "spend", "forecast", "outcome", "artefact", "choice")
-_ROWS = f"""CREATE TABLE rows (
+_FIRST = ("run", "end", "note", "spend", "forecast", "outcome", "artefact", "choice")  # the kinds of rows of version 1
+WHAT = (*_FIRST, "point", "probe")
+
+
+def _table(name: str, kinds: tuple[str, ...]) -> str:
+    return f"""CREATE TABLE {name} (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   at TEXT NOT NULL,
-  what TEXT NOT NULL CHECK (what IN {WHAT}),
+  what TEXT NOT NULL CHECK (what IN {kinds}),
   run TEXT,
   body TEXT NOT NULL CHECK (json_valid(body)),
   CHECK (what <> 'spend' OR (json_extract(body, '$.usd_nano') >= 0 AND json_extract(body, '$.seconds') >= 0
          AND json_extract(body, '$.joules') >= 0))
 ) STRICT"""
+
+
+_GUARDS = (
+    "CREATE INDEX rows_by_run ON rows (run, what)",
+    "CREATE TRIGGER no_update BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    "CREATE TRIGGER no_delete BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
 
 
 def _view(name: str, what: str, *columns: str) -> str:
@@ -62,10 +73,8 @@ def _view(name: str, what: str, *columns: str) -> str:
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE migrations (number INTEGER PRIMARY KEY, at TEXT NOT NULL, cupola TEXT NOT NULL) STRICT",
-        _ROWS,
-        "CREATE INDEX rows_by_run ON rows (run, what)",
-        "CREATE TRIGGER no_update BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
-        "CREATE TRIGGER no_delete BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+        _table("rows", _FIRST),
+        *_GUARDS,
         _view("runs", "run", "kind", "name", "folder", "settings"),
         _view("ends", "end", "status", "outcome"),
         _view("notes", "note", "note", "detail"),
@@ -77,6 +86,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ),
         _view("choices", "choice", "artefact", "kept", "why", "by"),
         f"PRAGMA application_id = {APPLICATION_ID}",
+    ),
+    # Points and probes. The list of kinds is a CHECK of the table, which SQLite cannot change: a new table takes over the rows and the
+    # number of the next one (sqlite.org/lang_altertable.html#otheralter). Index and triggers go with the old table. Views stay, somebody's
+    # own too: the old way of renaming a table does not ask whether what they speak of is there at that moment.
+    (
+        _table("new_rows", WHAT),
+        "INSERT INTO new_rows (seq, id, at, what, run, body) SELECT seq, id, at, what, run, body FROM rows ORDER BY seq",
+        "UPDATE sqlite_sequence AS new SET seq = old.seq FROM sqlite_sequence AS old WHERE new.name = 'new_rows' AND old.name = 'rows'",
+        "DROP TABLE rows",
+        "PRAGMA legacy_alter_table = ON",
+        "ALTER TABLE new_rows RENAME TO rows",
+        "PRAGMA legacy_alter_table = OFF",
+        *_GUARDS,
+        _view(
+            "points",
+            "point",
+            *"key params tokens unique_tokens bits_per_byte flops seconds seed learning_rate share status purpose".split(),
+        ),
+        _view("probes", "probe", "key", "params", "dtype", "tokens_per_second", "flops_per_second", "watts"),
     ),
 )
 
@@ -179,12 +207,13 @@ def open(project: Path) -> Book:
 def read(project: Path) -> Book:
     """The ledger of a project folder, to read only, also while another process writes it.
 
-    Raises DataError where there is none yet, it is damaged, or a newer cupola wrote it.
+    One that an older cupola wrote is read as it is. Raises DataError where there is none yet, it is damaged, or a newer cupola wrote it.
     """
     _check_sqlite()
     path = Path(project) / ".cupola" / "ledger.db"
+    none_yet = DataError("no ledger yet: nothing was run or spent here", str(path), "cupola make begins one")
     if not path.is_file():
-        raise DataError("no ledger yet: nothing was run or spent here", str(path), "cupola make begins one")
+        raise none_yet
     _check_header(path)
     uri = path.resolve().as_uri()
     with contextlib.ExitStack() as on_error, _plainly(path):
@@ -196,7 +225,8 @@ def read(project: Path) -> Book:
                 raise
             # a folder that we may not write: SQLite can't make its index beside the file, and nobody else writes there either
             connection = _connect(path, f"{uri}?immutable=1", on_error)
-        _check_version(connection, path, MIGRATIONS)
+        if not _check_version(connection, path, MIGRATIONS):  # its writer died before the first table was on the disk
+            raise none_yet
         on_error.pop_all()
     return Book(connection, path, None)
 
@@ -272,6 +302,26 @@ class Book:
         if not found:
             raise ValueError(f"no forecast {forecast!r} in the ledger")
         self._append("outcome", id or _new_id("outcome"), found[0], {"forecast": forecast, "value": value})
+
+    def point(self, run: str | None, key: str, facts: dict, id: str | None = None) -> str:
+        """One run of a ladder, also one that diverged or came late: what it was and what came of it. Returns its id.
+
+        key: of all that decides whether another ladder may use it (corpus, tokenizer, code, settings). facts: what JSON can hold, by names
+        as in the view `points`; None for a number that there is none of. An id that is there already stands as it was first written.
+        """
+        return self._measured("point", run, key, facts, id)
+
+    def probe(self, run: str | None, key: str, facts: dict, id: str | None = None) -> str:
+        """What was measured of a machine, which `key` names; as `point`, with names as in the view `probes`. Returns its id."""
+        return self._measured("probe", run, key, facts, id)
+
+    def _measured(self, what: str, run: str | None, key: str, facts: dict, id: str | None) -> str:
+        own = {"seq", "id", "at", "what", "run"} & facts.keys() | ({"key"} if facts.get("key", key) != key else set())
+        if own:
+            raise ValueError(f"every row has its own {', '.join(sorted(own))}: the facts of a {what} need another name for theirs")
+        id = id or _new_id(what)
+        self._append(what, id, run, {**facts, "key": key})
+        return id
 
     def artefact(self, made: Artefact) -> None:
         """Record one made thing; once per run and notation. Where `kept` is not None it counts as cupola's own choice."""
@@ -363,13 +413,26 @@ class Book:
         """Each forecast beside its last outcome, oldest first; `inside` says whether the truth fell within p10 to p90, None if unknown."""
         with self._snapshot():
             values = dict(self._all("SELECT forecast, value FROM outcomes ORDER BY seq"))
-            columns = ("id", "run", "quantity", "p10", "p50", "p90", "unit", "law")
+            columns = ("id", "run", "at", "quantity", "p10", "p50", "p90", "unit", "law")
             rows = self._all(f"SELECT {', '.join(columns)} FROM forecasts WHERE ?1 IS NULL OR run = ?1 ORDER BY seq", run)
         made = [dict(zip(columns, row, strict=True)) for row in rows]
         for one in made:
             value = one["outcome"] = values.get(one["id"])
             one["inside"] = None if value is None else one["p10"] <= value <= one["p90"]
         return made
+
+    def points(self, key: str | None = None) -> list[dict[str, Any]]:
+        """The facts of each point, with its id, run, at and key, oldest first; key: only those that a ladder of that key may use."""
+        return self._measurements("point", key)
+
+    def probes(self, key: str | None = None) -> list[dict[str, Any]]:
+        """What was measured of machines, or of the one that `key` names, newest last; as `points`."""
+        return self._measurements("probe", key)
+
+    def _measurements(self, what: str, key: str | None) -> list[dict[str, Any]]:
+        # from the table, not from the views: a ledger that an older cupola wrote and that may only be read has none
+        sql = "SELECT id, run, at, body FROM rows WHERE what = ?1 AND (?2 IS NULL OR json_extract(body, '$.key') = ?2) ORDER BY seq"
+        return [{"id": id, "run": run, "at": at, **json.loads(body)} for id, run, at, body in self._all(sql, what, key)]
 
     def lines(self, run: str | None = None) -> list[dict[str, Any]]:
         """Everything as it happened, oldest first: seq, id, at, what, run, and what each kind of row holds, money in dollars."""

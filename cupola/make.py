@@ -25,6 +25,7 @@ import cupola
 from cupola import compose, config, corpus, evaluate, gguf, hardware, ledger, modeldir, plot, train, units
 from cupola import page as pages
 from cupola import plan as plans
+from cupola.calibration import said
 from cupola.compose import Kit, Made, Usual
 from cupola.corpus import Corpus
 from cupola.engine import Engine, Proof, prove
@@ -242,28 +243,57 @@ class Foundry:
 
     @functools.cached_property
     def plan(self) -> Plan:
-        """Made anew each time it is asked for in a process, unless this run has begun: then its own stands."""
-        tokenizer, stream = self.tokenizer, self.stream
-        with self.charged("plan"):
-            made = plans.choose(
-                self.table,
-                self.corpus,
-                tokenizer,
-                self.run / "tokenizer",
-                self.run,
-                stream,
-                self.left() - self.reserve,
-                self.meter,
+        """Made anew each time it is asked for in a process, unless this run has begun: then its own stands.
+
+        The ladder's finished runs are in the ledger: a second plan pays only for what is missing.
+        """
+        base, tokenizer, stream = self.baselines, self.tokenizer, self.stream
+        with self.charged("plan") as bill:
+            scene = plans.Scene(
+                table=self.table,
+                corpus=self.corpus,
+                tokenizer=tokenizer,
+                tokenizer_folder=self.run / "tokenizer",
+                stream=stream,
+                run=self.run,
+                rungs=self.project.work / "runs" / "ladder",
+                meter=self.meter,
+                book=self.book,
+                run_id=self.run_id,
+                ladder=self.project.settings.budget.ladder,
+                baseline=base.ngram,
+                left=lambda: self.left() - self.reserve,
+                check=lambda: self.budget.check(self.spent()),
+                settle=_now_and_then(bill.settle, self.clock),
+                clock=self.clock,
                 progress=self.progress,
             )
+            made = plans.make(scene)
             generation = {
                 "temperature": self.table.compose.temperature,
                 "top_p": self.table.compose.top_p,
                 "min_p": self.table.compose.min_p,
             }
             made = dataclasses.replace(made, run=made.run.model_copy(update={"generation": generation}))
-        self.say("plan", made.line())
+        for label, text in made.lines():
+            self.say(label, text)
+        for note in made.notes:
+            self.note(note)
         return made
+
+    def plan_picture(self) -> str | None:
+        """Draw the plan made in this process as out/plan.svg; its path, None without a law."""
+        if not self.plan.quality:
+            return None
+        path = self.out / "plan.svg"
+        remembered = plans.Remembered.of(self.plan, self.stream.pass_tokens)
+        _write(path, remembered.svg(None, 640, 420, f"Forecast of {self.name}"))
+        self.say("plot", str(path))
+        return str(path)
+
+    def versus(self, usd: float, volume: float | None) -> plans.Versus:
+        """The plan beside a rented model at `usd` a million tokens, everything that this project has cost so far counted in."""
+        return plans.versus(self.plan, self.book.totals().usd, 1 / self._tokens_per_byte, usd, volume)
 
     @functools.cached_property
     def outcome(self) -> Outcome:
@@ -280,15 +310,16 @@ class Foundry:
             self._forecast(made)
             train.write_plan(self.run, made.run)
         with self.charged("train") as bill:
-            settled = self.clock()
+            settle, corrected = _now_and_then(bill.settle, self.clock), False
 
             def tick(t: Tick) -> None:
-                nonlocal settled
+                nonlocal corrected
                 if t.note:
                     self.note(t.note, lasting=False, step=t.step)
-                if self.clock() - settled > 3:
-                    settled = self.clock()
-                    bill.settle()
+                settle()
+                if not corrected and t.step >= t.max_steps / 3:
+                    corrected = True
+                    self._correct(t.step)
                 self.ticks(t, self.spent())
 
             outcome = train.train(self.run, left=lambda: self.left() - self.reserve, progress=tick, clock=self.clock)
@@ -297,19 +328,44 @@ class Foundry:
         return outcome
 
     def _forecast(self, made: Plan) -> None:
-        law = "measured speed, ±5%"
-        self.book.forecast(self.run_id, "train_seconds", made.p10, made.seconds, made.p90, "seconds", law, id=f"{self.run.name}:seconds")
-        low, high = 1 - made.joules_range, 1 + made.joules_range
-        self.book.forecast(
-            self.run_id, "train_joules", made.joules * low, made.joules, made.joules * high, "joules", law, id=f"{self.run.name}:joules"
-        )
+        """To the ledger, before anything is known; and beside the run, for whoever goes on with it."""
+        by = f"law {made.law.form}, {made.law.n} runs" if made.law else ""
+        if made.quality:
+            self._foretell("bits_per_byte", made.quality, "bits/byte", by)
+        self._foretell("train_seconds", made.seconds, "seconds", "measured speed")
+        self._foretell("train_joules", made.joules, "joules", f"measured speed, {made.joules_by}")
+        self._foretell("train_usd", made.usd, "usd", f"measured speed, {self.meter.usd_by}")
+        plans.Remembered.of(made, self.stream.pass_tokens).write(self.run / "forecast.json")
+
+    def _foretell(self, quantity: str, expected: plans.Interval, unit: str, by: str) -> None:
+        self.book.forecast(self.run_id, quantity, expected.p10, expected.p50, expected.p90, unit, by, id=f"{self.run.name}:{quantity}")
+
+    def _correct(self, step: int) -> None:
+        """A second forecast of quality, now that the run's own curve says something; the first stands."""
+        remembered = self.forecast
+        if remembered is None or not remembered.quality:
+            return
+        looks = [(line["step"], line["bits_per_byte"]) for line in train.metrics(self.run) if line["bits_per_byte"] is not None]
+        better = remembered.corrected(looks, step)
+        if better:
+            self._foretell("bits_per_byte, corrected", better, "bits/byte", "the law and the first third of the run")
+            self.note(f"after a third of the run: {better.show(plans.bits)} bits/byte expected", lasting=False)
+
+    @property
+    def forecast(self) -> plans.Remembered | None:
+        """What was foretold of this run, as it lies beside it; None for one that was planned without a law or by an older cupola."""
+        path = self.run / "forecast.json"
+        return plans.Remembered.read(path) if path.exists() else None
 
     def _outcome(self, outcome: Outcome) -> None:
-        joules = self.book.totals(self.run_id).by_kind["train"].joules
-        for quantity, value in (("seconds", outcome.seconds), ("joules", joules)):
-            forecast = f"{self.run.name}:{quantity}"
-            if any(f["id"] == forecast for f in self.book.forecasts(self.run_id)):
-                self.book.outcome(forecast, value, id=f"{forecast}:outcome")
+        spent = self.book.totals(self.run_id).by_kind["train"]
+        for quantity, value in (("train_seconds", outcome.seconds), ("train_joules", spent.joules), ("train_usd", spent.usd)):
+            self._came(quantity, value)
+
+    def _came(self, quantity: str, value: float) -> None:
+        forecast = f"{self.run.name}:{quantity}"
+        if any(f["id"] == forecast for f in self.book.forecasts()):
+            self.book.outcome(forecast, value, id=f"{forecast}:outcome")
 
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """Bits per byte by step: in training (smoothed, as trained on, gaps and all) and on the watched documents."""
@@ -324,6 +380,13 @@ class Foundry:
     def _tokens_per_byte(self) -> float:
         texts = [d.text for d in self.corpus.watch]
         return sum(map(len, self.tokenizer.encode_many(texts))) / max(1, sum(len(t.encode()) for t in texts))
+
+    def plan_svgs(self, came: float | None = None) -> list[str]:
+        """The forecast as pictures, wide and narrow; with what came, once that is known. Empty without a law."""
+        remembered = self.forecast
+        if remembered is None or not remembered.quality:
+            return []
+        return [remembered.svg(came, width, height, f"Forecast of {self.name}") for width, height in ((900, 420), (340, 340))]
 
     def loss_svg(self) -> str:
         return plot.loss_svg(self.curves(), title=f"Training of {self.name}")
@@ -342,7 +405,11 @@ class Foundry:
     def score(self) -> evaluate.Score:
         """Bits per byte of the model on all held-out documents, whole."""
         with self.charged("evaluate"):
-            return score_folder(self.folder, self.corpus.held_out, self.table.train.length, self.progress)
+            score = score_folder(self.folder, self.corpus.held_out, self.table.train.length, self.progress)
+        if not self.made:
+            self._came("bits_per_byte", score.bits_per_byte)
+            self._came("bits_per_byte, corrected", score.bits_per_byte)
+        return score
 
     @functools.cached_property
     def proof(self) -> Proof:
@@ -455,6 +522,8 @@ class Foundry:
         self.book.finish_run(self.run_id, "done", {"kept": len(made.kept)})
         totals = self.book.totals(self.run_id)
         self.say("ledger", ledger.summary(totals))
+        for line in self.told():
+            self.say("forecast", line)
         self.say("page", str(page))
         return {
             "page": str(page),
@@ -462,6 +531,7 @@ class Foundry:
             "corpus": json.loads(self.corpus.report.model_dump_json()),
             "outcome": dataclasses.asdict(self.outcome),
             "score": score_facts(self.score, self.baselines),
+            "forecasts": self.foretold(),
             "proof": self.proof.summary,
             "made": [dataclasses.asdict(a) for a in made.kept],
             "drawn": made.drawn,
@@ -470,6 +540,16 @@ class Foundry:
             "totals": totals.plain(),
             "notes": self.notes,
         }
+
+    def foretold(self) -> list[dict[str, Any]]:
+        """Each forecast of this run beside what came."""
+        return [f for f in self.book.forecasts() if f["id"].startswith(f"{self.run.name}:")]
+
+    def told(self) -> list[str]:
+        """The last lines of `make`: what was said beforehand, what came, and whether it was inside."""
+        known = [f for f in self.foretold() if f["outcome"] is not None]
+        unsaid = [] if any(f["quantity"] == "bits_per_byte" for f in known) else [f"bits_per_byte: not forecast, came {self.score}"]
+        return [*unsaid, *map(said, known)]
 
     def deliver(self, made: Made | None = None) -> Path:
         """The proved model folder, with its card, as out/model; one that was there is replaced."""
@@ -501,6 +581,16 @@ class Foundry:
             ) from None
         return target
 
+    def _quality_row(self) -> tuple[str, str]:
+        remembered = self.forecast
+        return remembered.quality.show(plans.bits) if remembered and remembered.quality else "not forecast", str(self.score)
+
+    def _said_of_quality(self) -> str:
+        remembered = self.forecast
+        if remembered is None or not remembered.quality:
+            return "measured speed and the dial; quality was not forecast"
+        return f"a ladder of {remembered.points} runs foretold {remembered.quality.show(plans.bits)} bits per byte"
+
     def card(self, made: Made | None) -> dict[str, Any]:
         """What modeldir.write_card is told."""
         report, outcome, base, totals = self.corpus.report, self.outcome, self.baselines, self.book.totals(self.run_id)
@@ -531,7 +621,7 @@ class Foundry:
             "plan": {
                 "steps": planned.max_steps,
                 "seconds": planned.seconds,
-                "law": "measured speed and the dial; quality was not forecast",
+                "law": self._said_of_quality(),
             },
             "outcome": {
                 "steps": outcome.steps,
@@ -569,7 +659,7 @@ class Foundry:
         rows = [
             pages.Row("training", units.seconds(planned.seconds or 0), units.seconds(outcome.seconds)),
             pages.Row("steps", f"{planned.max_steps:,}", f"{outcome.steps:,}"),
-            pages.Row("quality", "not forecast", str(self.score)),
+            pages.Row("quality", *self._quality_row()),
             pages.Row(
                 "everything", str(self.budget), f"{units.seconds(totals.seconds)}, {units.usd(totals.usd)}, {units.kwh(totals.joules)}"
             ),
@@ -594,6 +684,7 @@ class Foundry:
             },
             proof=self.proof.summary,
             cost=ledger.summary(totals),
+            plan=self.plan_svgs(self.score.bits_per_byte),
             curves=self.curves(),
             marks={"delivered": outcome.best_step},
             curve_note=ENDED.get(outcome.ended, outcome.ended),
@@ -617,18 +708,7 @@ def vocabulary(medium: Medium, made: Corpus) -> int:
 def score_folder(folder: Path, documents: corpus.Split | list[Document], length: int, progress: Progress | None = None) -> evaluate.Score:
     """Bits per byte of a model folder on whole documents, in float32 on all cores, a worker a core."""
     network, tokenizer = modeldir.load(folder)
-    team = train.Workers(hardware.describe().cores)
-
-    def nats(ids: np.ndarray) -> np.ndarray:
-        return np.concatenate(team.map(lambda part: train.nats(network, part), np.array_split(ids, min(len(ids), team.count))))
-
-    try:
-        with train.single_threaded():
-            texts = [d.text for d in documents]
-            ids = (tokenizer.document(t) for t in texts)
-            return evaluate.bits_per_byte(nats, ids, [len(t.encode()) for t in texts], length, progress=progress)
-    finally:
-        team.close()
+    return train.score(network, tokenizer, [d.text for d in documents], length, progress=progress)
 
 
 def score_facts(score: evaluate.Score, base: evaluate.Baselines) -> dict[str, float | int | None]:
@@ -664,6 +744,19 @@ def _reading(totals: ledger.Totals) -> Reading:
 def _flat(line: dict[str, Any]) -> dict[str, Any]:
     """A ledger line without the long texts, for the page's drawer."""
     return {k: (v if len(str(v)) <= 160 else f"{str(v)[:157]}…") for k, v in line.items() if k not in ("text", "settings", "id", "run")}
+
+
+def _now_and_then(what: Callable[[], None], clock: Callable[[], float], seconds: float = 3.0) -> Callable[[], None]:
+    """`what`, done at most once in so many seconds."""
+    last = clock()
+
+    def maybe() -> None:
+        nonlocal last
+        if clock() - last > seconds:
+            last = clock()
+            what()
+
+    return maybe
 
 
 def _write(path: Path, text: str) -> None:

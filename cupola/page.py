@@ -95,6 +95,7 @@ class Facts:
     curves: Mapping[str, Sequence[Point]] = dataclasses.field(default_factory=dict)
     marks: Mapping[str, float] = dataclasses.field(default_factory=dict)
     x_label: str = "step"
+    plan: Sequence[str] = ()  # the forecast as SVG, wide and narrow: lawplot.law_svg
     curve_note: str = ""  # "stopped early at step 1,080: the watch loss had risen for three looks"
     yardstick: Yardstick | None = None
     origins: Sequence[Origin] = ()
@@ -122,6 +123,7 @@ def write_page(out: Path, facts: Facts, artefacts: Iterable[Artefact], medium: M
         bars=_bars(facts.scores),
         loss_wide=Markup(_loss(facts, 1000, 300)),
         loss_narrow=Markup(_loss(facts, 340, 240)),
+        plan=[Markup(svg) for svg in facts.plan],
         rejected=[_said(a, facts) for a in rejected[:MOST_REJECTED]],
         rejected_count=len(rejected),
         reasons=collections.Counter((a.why or "no reason given").partition(": ")[0] for a in rejected).most_common(),

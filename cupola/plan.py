@@ -1,224 +1,801 @@
-"""Budget + measured speed -> what to train, how long it takes and what it costs.
+"""Law + budget + price -> what to train, what it will cost, how good it will be, and what ten times more would buy.
 
-This plan knows the machine's speed, measured on the spot, and the dial; it does not forecast quality, and says so.
+The plan minimises expected held-out loss over parameters N and tokens D under the tightest gate of the budget. Speed comes from the probe,
+the loss from the law that was fitted to this corpus's ladder. Where the budget has no room for a ladder there is no law: the dial then
+chooses, and the plan says that quality is not forecast.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Protocol
 
 import numpy as np
 
-from cupola import hardware, train, units
+from cupola import ladder as ladders
+from cupola import law as laws
+from cupola import train, units
 from cupola.corpus import Corpus
-from cupola.errors import OverBudget
-from cupola.meter import Meter
-from cupola.model import ModelConfig, batch_tokens, count_parameters, dial, flops_per_token
+from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
+from cupola.evaluate import Score
+from cupola.ladder import Design, Ladder, Probe, rows_a_step
+from cupola.law import ScalingLaw
+from cupola.lawplot import law_svg
+from cupola.ledger import Book
+from cupola.meter import Meter, Reading
+from cupola.model import ModelConfig, count_parameters, dial, flops_per_token
 from cupola.project import ModelTable
 from cupola.tokens import Stream, Tokenizer
-from cupola.train import RunPlan, State, Workers
+from cupola.train import RunPlan
 
 Progress = Callable[[str, float | None], None]
 
-TOKENS_PER_PARAMETER = 3.5  # at the plan's size; fewer than where data is plenty, because more tokens are more passes (LOG.md, 2026-11-25)
+PROBE_SECONDS = 8.0
+LEAST_SURVEY = 8.0  # seconds under which no ladder fits on any machine
+QUICK_SIZE = 300_000  # parameters that are timed where there is no ladder
+GRACE = 2.0  # seconds over its share that a ladder may take before its last runs are not begun
+TOKENS_PER_PARAMETER = 3.5  # without a law; fewer than where data is plenty, because more tokens are more passes (LOG.md, 2026-11-25)
 MOST_PASSES = 40  # over the corpus; the watched documents stop a run long before, where it helps to stop
 PARAMETERS_PER_TOKEN = 4  # of the corpus, at most: more than that is learnt by heart in the first minute
 SMALLEST, LARGEST = 30_000, 200_000_000  # parameters
+BEYOND = 2.5  # a size may be that many times the ladder's largest or smallest
+BYTES_PER_PARAMETER = 20  # weights, gradients of two parts, momentum, and what lies around
 LEAST_STEPS = 50
 LOOKS = 25  # at the watched documents, over a run
+OVERHEAD = 1.04  # looks, checkpoints, reading rows, as a factor of the steps' time (LOG.md, 2026-11-25)
 SLACK = 0.05  # the speed of the next minutes against that of the last seconds: half the 80% interval (LOG.md, 2026-11-25)
+ENOUGH = 1.002  # fewer tokens are taken where they give the same loss within this factor
+AS_GOOD = 1.01  # sizes within this factor of the best can't be told apart: a law's ranking of sizes is no better (LOG.md, 2026-11-25)
+OWN_SHIFT = 0.25  # of the two sets' sampling errors, what another model's ratio of the two may differ by (LOG.md, 2026-11-25)
+SHIFT_DOCUMENTS = 400  # held-out documents that a rung is scored on: enough, and seconds
+Z = 1.2816  # standard deviations from the middle of an 80% interval to its end
 
 
 @dataclasses.dataclass(frozen=True)
-class Speed:
-    """Sustained training speed of one shape on this machine, right now."""
+class Interval:
+    """An 80% interval and its middle."""
 
-    tokens_per_second: float
-    flops: float  # model FLOPs a second
-    precision: str
-    spread: float  # (max - min) / median over the timed steps: above 0.2 the machine is busy
+    p10: float
+    p50: float
+    p90: float
+
+    def holds(self, value: float) -> bool:
+        return self.p10 <= value <= self.p90
+
+    def show(self, how: Callable[[float], str]) -> str:
+        return f"{how(self.p50)} (80%: {how(self.p10)}–{how(self.p90)})"
+
+
+class Law(Protocol):
+    """What choosing needs of a ScalingLaw."""
+
+    def loss(self, params: Any, tokens: Any, unique_tokens: Any = None) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A ladder's trunk that a run of the same shape goes on from: its tokens are paid already."""
+
+    folder: Path
+    step: int
+    warmup_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One way to spend the seconds."""
+
+    shape: ModelConfig
+    params: int
+    tokens: int  # all that the model will have read, the trunk's among them
+    seconds: float  # still to pay
+    loss: float  # expected, bits per byte on the watched documents; nan without a law
+    start: Start | None = None
+    band: tuple[int, int] | None = None  # parameters that are as good, as far as can be told
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What more would buy, in held-out bits per byte; None where nothing can be said, an Interval of nan ends where only the middle can."""
+
+    compute: Interval | None  # ten times
+    data: Interval | None  # ten times
+    both: Interval | None
+    twice_data: float | None  # middle
+    advice: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a budget buys. seconds, joules, usd are of the training alone; p10 and p90 bound the seconds."""
+    """What a budget buys. seconds, joules, usd are of the training that is still to come, each an 80% interval."""
 
     run: RunPlan
     params: int
     tokens: int
     passes: float
-    seconds: float
-    p10: float
-    p90: float
-    joules: float
-    usd: float
+    quality: Interval | None  # held-out bits per byte; None: not forecast, and notes say why
+    seconds: Interval
+    joules: Interval
+    usd: Interval
     joules_by: str
     joules_range: float
-    speed: Speed
+    probe: Probe
+    rates: Reading  # of one hour of work here
+    price: str
+    ladder: Ladder | None
+    law: ScalingLaw | None
+    spent: Reading  # on probe and ladder
+    band: tuple[int, int] | None
+    outlook: Outlook | None
+    baseline: float | None  # n-gram, bits per byte
+    shift: Shift | None
     notes: list[str]
 
-    def line(self) -> str:
-        """About: 0.94 M parameters, 11 M tokens (8.2 passes), 4 min 10 s, $0.004, 0.003 kWh (tdp_share, ±50%)"""
-        energy = f"{units.kwh(self.joules)} ({self.joules_by}, ±{units.percent(self.joules_range)})"
-        passes = f"{self.passes:.1f} passes over the corpus"
-        work = f"{units.count(self.params)} parameters, {units.count(self.tokens)} tokens ({passes})"
-        return f"{work}, {units.seconds(self.seconds)}, {units.usd(self.usd)}, {energy}"
+    def lines(self) -> list[tuple[str, str]]:
+        """(label, text) of each line that people read."""
+        out = [("measured", self._measured())]
+        if self.ladder:
+            out.append(("ladder", self._ladder()))
+        passes = f"{units.count(self.params)} parameters, {units.count(self.tokens)} tokens ({self.passes:.1f} passes over the corpus)"
+        out.append(("plan", passes))
+        base = f"   (n-gram {self.baseline:.2f})" if self.baseline else ""
+        out.append(("", f"quality  {self.quality.show(bits) + base if self.quality else self.why}"))
+        out.append(("", f"time     {self.seconds.show(units.seconds)} of training"))
+        energy = f"{units.kwh(self.joules.p50)} ({self.joules_by}, ±{units.percent(self.joules_range)})"
+        out.append(("", f"money    {units.usd(self.usd.p50)}   energy {energy}"))
+        if self.band and self.band[0] < self.band[1]:
+            low, high = map(units.count, self.band)
+            out.append(("", f"anything from {low} to {high} parameters is as good, as far as can be told"))
+        if self.outlook:
+            out += [("next", self._next(self.outlook)), ("advice", self.outlook.advice)]
+        return out
 
-    def plain(self) -> dict:
+    @property
+    def why(self) -> str:
+        """Why quality is not forecast."""
+        return self.notes[0].removeprefix("quality is ") if self.notes and not self.quality else ""
+
+    def _measured(self) -> str:
+        speed = f"{self.probe.flops(self.params) / 1e9:.0f} GFLOP/s {self.run.precision} while training"
+        watts = f"{self.rates.joules / self.rates.seconds:.0f} W ({self.joules_by}, ±{units.percent(self.joules_range)})"
+        return f"{speed} · {watts} · {units.usd(self.rates.usd)}/h ({self.price})"
+
+    def _ladder(self) -> str:
+        made = self.ladder
+        assert made
+        points = f"{len(made.done)} points, {len({p.params for p in made.done})} sizes"
+        paid = f"{units.seconds(self.spent.seconds)}, {units.usd(self.spent.usd)}" + (
+            f", {made.reused} known before" if made.reused else ""
+        )
+        fitted = f" · law a = {self.law.a:.2f}" if self.law else ""
+        return f"{points}, {paid}{fitted} · seed noise {units.percent(made.noise)}"
+
+    def _next(self, ahead: Outlook) -> str:
+        named = (("10x compute", ahead.compute), ("10x data", ahead.data), ("both", ahead.both))
+        return " · ".join(f"{what}: {_said(found)}" for what, found in named)
+
+    def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        keep = ("params", "tokens", "passes", "seconds", "p10", "p90", "joules", "usd", "joules_by", "joules_range", "notes")
-        return {key: getattr(self, key) for key in keep} | {"speed": dataclasses.asdict(self.speed), "quality": None}
+        made, fitted = self.ladder, self.law
+        return {
+            "params": self.params,
+            "tokens": self.tokens,
+            "passes": self.passes,
+            "quality": self.quality and dataclasses.asdict(self.quality),
+            "seconds": dataclasses.asdict(self.seconds),
+            "joules": dataclasses.asdict(self.joules),
+            "usd": dataclasses.asdict(self.usd),
+            "joules_by": self.joules_by,
+            "joules_range": self.joules_range,
+            "band": self.band,
+            "baseline": self.baseline,
+            "precision": self.run.precision,
+            "flops_per_second": self.probe.flops(self.params),
+            "tokens_per_second": self.probe.tokens_per_second(self.params),
+            "usd_per_hour": self.rates.usd,
+            "ladder": made and {"points": [dataclasses.asdict(p) for p in made.points], "noise": made.noise, "reused": made.reused},
+            "law": fitted and {k: getattr(fitted, k) for k in ("form", "E", "A", "B", "alpha", "beta", "k", "a", "intervals", "notes")},
+            "plan_seconds": self.spent.seconds,
+            "plan_usd": self.spent.usd,
+            "outlook": self.outlook and dataclasses.asdict(self.outlook),
+            "notes": self.notes,
+        }
 
 
-def measure(config: ModelConfig, length: int = 256, seconds: float = 1.0, workers: int | None = None) -> Speed:
-    """Time whole optimizer steps of this shape in float32 and in bfloat16, `seconds` each after a first one; the faster.
-
-    bfloat16 is 2 to 3 times faster on some processors and half as fast on others, so it is measured, never assumed.
-    """
-    team = Workers(min(2, workers or hardware.describe().cores))
-    try:
-        with train.single_threaded():
-            return max((_time(config, length, p, seconds, team) for p in ("float32", "bfloat16")), key=lambda s: s.tokens_per_second)
-    finally:
-        team.close()
+def bits(value: float) -> str:
+    """Bits per byte as people read them."""
+    return f"{value:.2f}"
 
 
-def _time(config: ModelConfig, length: int, precision: Literal["float32", "bfloat16"], seconds: float, team: Workers) -> Speed:
-    plan = trial(config, length, precision)
-    rows, state = plan.rows, State(plan)
-    batch = np.random.default_rng(0).integers(0, config.vocab_size, (rows, length + 1))
-    state.step(batch, 0.1, team)
-    state.step(batch, 0.1, team)
-    times, end = [], time.monotonic() + seconds
-    while len(times) < 3 or time.monotonic() < end:
-        began = time.monotonic()
-        state.step(batch, 0.1, team)
-        times.append(time.monotonic() - began)
-    pace = float(np.mean(times))
-    rate = rows * length / pace
-    return Speed(rate, rate * flops_per_token(config, length), precision, (max(times) - min(times)) / float(np.median(times)))
+def _said(found: Interval | None) -> str:
+    if found is None:
+        return "too far to tell"
+    return f"about {found.p50:.2f}" if math.isnan(found.p10) else f"{found.p50:.2f} ({found.p10:.2f}–{found.p90:.2f})"
 
 
-def trial(config: ModelConfig, length: int, precision: Literal["float32", "bfloat16"]) -> RunPlan:
-    """A plan of single steps, to time a shape without a corpus."""
-    return RunPlan(
-        model=config,
-        train=train.TrainConfig(length=length),
-        medium="text",
-        corpus="",
-        tokenizer="",
-        rows=rows_a_step(config, length),
-        max_steps=1,
-        eval_every=1,
-        precision=precision,
-    )
+# --- choosing: pure arithmetic --------------------------------------------------------------------------------------------------------
 
 
-def rows_a_step(config: ModelConfig, length: int, tokens: int | None = None) -> int:
-    """Rows of `length` in a step: even, so that they part over two workers."""
-    return max(2, 2 * round((tokens or batch_tokens(config)) / length / 2))
+def shapes(low: float, high: float, vocab_size: int, length: int) -> list[ModelConfig]:
+    """The dial's shapes from `low` to `high` parameters, about 1.15 times apart, smallest first."""
+    steps = max(1, round(math.log(high / low) / math.log(1.15)))
+    made = {dial(low * (high / low) ** (i / steps), vocab_size, length) for i in range(steps + 1)}
+    return sorted(made, key=count_parameters)
 
 
-def choose(
-    table: ModelTable,
-    corpus: Corpus,
-    tokenizer: Tokenizer,
-    tokenizer_folder: Path,
-    run: Path,
-    stream: Stream,
+def affordable(shape: ModelConfig, seconds: float, tokens_per_second: float, length: int, rows: int, most: float, paid: int = 0) -> int:
+    """Tokens of whole steps that `seconds` buy, `paid` ones added, at most `most`."""
+    step = rows * length
+    return int(min(paid + seconds * tokens_per_second / OVERHEAD, most) // step) * step
+
+
+def decide(
+    law: Law,
+    candidates: Iterable[ModelConfig],
+    speed: Callable[[int], float],
     seconds: float,
-    meter: Meter,
+    unique_tokens: float,
+    length: int,
     *,
-    least: float = 4.0,
-    progress: Progress | None = None,
-) -> Plan:
-    """The run to train in `seconds` of this machine's time, into the folder `run`.
+    batch_tokens: int | None = None,
+    starts: dict[int, Start] | None = None,
+) -> Choice:
+    """The candidate with the least expected loss for `seconds`, with as few tokens as give that loss; and the sizes that are as good.
 
-    least: seconds of training that are worth starting. Raises OverBudget naming the least that works when `seconds` are fewer.
+    speed: parameters -> tokens a second. unique_tokens: of one pass over the corpus. starts: parameters -> a trunk to go on from.
+    Raises OverBudget where no candidate gets LEAST_STEPS steps.
     """
-    say = progress or (lambda what, share: None)
-    config, length = table.train, table.train.length
+    found = []
+    for shape in candidates:
+        params = count_parameters(shape)
+        rows, start = rows_a_step(shape, length, batch_tokens), (starts or {}).get(params)
+        step = rows * length
+        most = max(MOST_PASSES * unique_tokens, LEAST_STEPS * step)
+        tokens = affordable(shape, seconds, speed(params), length, rows, most)
+        with_start = affordable(shape, seconds, speed(params), length, rows, most, start.step * step) if start else 0
+        if start and start.step * step <= 0.6 * with_start:  # later than that the decay would have begun
+            tokens = with_start
+        else:
+            start = None
+        if tokens < LEAST_STEPS * step:
+            continue
+        grid = np.unique((np.geomspace(LEAST_STEPS * step, tokens, 60) // step).astype(np.int64)) * step
+        losses = np.minimum.accumulate(np.asarray(law.loss(float(params), grid.astype(float), unique_tokens)))
+        enough = int(np.argmax(losses <= ENOUGH * losses[-1]))
+        if start and start.step * step > 0.6 * grid[enough]:
+            enough = int(np.argmax(grid >= start.step * step / 0.6))
+        paid = start.step * step if start else 0
+        took = (int(grid[enough]) - paid) / speed(params) * OVERHEAD
+        found.append(Choice(shape, params, int(grid[enough]), took, float(losses[-1]), start))
+    if not found:
+        raise OverBudget(f"{units.seconds(seconds)} are too few for {LEAST_STEPS} steps of any size", "[budget]", "give it more time")
+    best = min(found, key=lambda c: c.loss)
+    as_good = [c.params for c in found if c.loss <= AS_GOOD * best.loss]
+    return dataclasses.replace(best, band=(min(as_good), max(as_good)))
+
+
+def by_dial(flops: float, seconds: float, unique_tokens: float, vocab_size: int, length: int) -> ModelConfig:
+    """Without a law: the shape at which this much compute gives TOKENS_PER_PARAMETER, never far larger than the corpus."""
+    limit = min(LARGEST, max(SMALLEST, PARAMETERS_PER_TOKEN * unique_tokens))
+    low, high = math.log(SMALLEST), math.log(LARGEST)
+    for _ in range(40):
+        middle = (low + high) / 2
+        config = dial(math.exp(middle), vocab_size, length)
+        tokens = flops * seconds / flops_per_token(config, length)
+        low, high = (middle, high) if tokens > TOKENS_PER_PARAMETER * count_parameters(config) else (low, middle)
+    return dial(min(math.exp(low), limit), vocab_size, length)
+
+
+# --- how good -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """From the watched documents to the held-out ones: one set is the harder one, and a rung of the ladder has been scored on both."""
+
+    factor: float
+    error: float  # standard deviation of its logarithm, for another model than the one that was scored
+
+    @classmethod
+    def between(cls, watched: Score, held_out: Score) -> Shift:
+        """What one model's two scores say of another's."""
+        error = math.hypot(_relative_error(watched), _relative_error(held_out))
+        return cls(held_out.bits_per_byte / watched.bits_per_byte, OWN_SHIFT * error)
+
+
+def _relative_error(score: Score) -> float:
+    """Of bits per byte, for the draw of documents: a share of it."""
+    bits_, sizes = score.per_document_bits, score.per_document_bytes
+    if len(bits_) < 5:
+        return 0.1
+    return float(math.sqrt(((bits_ - bits_.sum() / sizes.sum() * sizes) ** 2).sum()) / bits_.sum())
+
+
+def expect(law: ScalingLaw, params: int, tokens: float, unique_tokens: float, flops: float, shift: Shift) -> Interval:
+    """Held-out bits per byte of a run: the law's interval on the watched documents, moved to the held-out ones and widened by that.
+
+    Raises LadderTooShort where the law reaches no further.
+    """
+    found = law.predict(float(params), float(tokens), unique_tokens, flops=flops)
+    low, middle, high = (float(np.ravel(p)[0]) for p in (found.p10, found.p50, found.p90))
+    down, up = (math.hypot(math.log(ratio), Z * shift.error) for ratio in (middle / low, high / middle))
+    middle *= shift.factor
+    return Interval(middle * math.exp(-down), middle, middle * math.exp(up))
+
+
+def look_ahead(law: ScalingLaw, chosen: Choice, best: Callable[[float, float], Choice], unique_tokens: float, shift: Shift) -> Outlook:
+    """What ten times the compute, the data and both would buy. best(compute factor, data factor) -> the choice one would make then."""
+
+    def at(compute: float, data: float) -> Interval:
+        then = best(compute, data)
+        flops = then.tokens * float(flops_per_token(then.shape, then.shape.max_position_embeddings))
+        try:
+            return expect(law, then.params, then.tokens, unique_tokens * data, flops, shift)
+        except LadderTooShort:
+            return Interval(math.nan, then.loss * shift.factor, math.nan)
+
+    now, twice, sizes = chosen.loss, best(1, 2).loss, best(10, 1).loss
+    return Outlook(at(10, 1), at(1, 10), at(10, 10), twice * shift.factor, _advice(now, twice, sizes, chosen.tokens / unique_tokens))
+
+
+def _advice(now: float, twice_data: float, ten_compute: float, passes: float) -> str:
+    more_data, more_compute = max(0.0, 1 - twice_data / now), max(0.0, 1 - ten_compute / now)
+    gains = f"twice the data: {units.percent(more_data)} fewer bits, ten times the compute: {units.percent(more_compute)}"
+    if max(more_data, more_compute) < 0.01:
+        return f"this is about what this corpus and this kind of model can give ({gains})"
+    if more_data >= more_compute:
+        return f"this corpus is nearly used up at {passes:.1f} passes: collect more before renting a faster machine ({gains})"
+    if more_data < 0.25 * more_compute:
+        return f"more minutes pay: the corpus is not what holds it back ({gains})"
+    return f"both more minutes and more files pay ({gains})"
+
+
+# --- the plan -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a plan is made for, and by what means."""
+
+    table: ModelTable
+    corpus: Corpus
+    tokenizer: Tokenizer
+    tokenizer_folder: Path
+    stream: Stream
+    run: Path  # the folder of the run that is planned
+    rungs: Path  # the folder of the ladder's runs
+    meter: Meter
+    book: Book
+    run_id: str
+    left: Callable[[], float]  # seconds until the tightest gate closes, what comes after the training taken off
+    ladder: float = 0.2  # share of what is left that probe and ladder may take
+    baseline: float | None = None  # the n-gram's held-out bits per byte
+    check: Callable[[], None] = lambda: None  # called before each purchase; raises OverBudget when a gate of the budget has closed
+    settle: Callable[[], None] = lambda: None  # called as time passes: what was spent goes to the ledger
+    clock: Callable[[], float] = time.monotonic
+    progress: Progress = lambda what, share: None
+
+    @property
+    def length(self) -> int:
+        return self.table.train.length
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What was measured before choosing."""
+
+    probe: Probe
+    design: Design | None = None
+    ladder: Ladder | None = None
+    law: ScalingLaw | None = None
+    shift: Shift | None = None
+    why: str = ""  # there is no law
+
+
+def make(scene: Scene, *, least: float = 4.0, look: Callable[[Scene, float], Survey] | None = None) -> Plan:
+    """Measure, choose and foretell: the run to train in what is left of the budget.
+
+    least: seconds of training that are worth starting. look: what measures, `survey` but in tests.
+    Raises OverBudget naming the least that works when fewer are left.
+    """
+    seconds = scene.left()
     if seconds < least:
         raise OverBudget(
             f"{units.seconds(max(0, seconds))} are left for training, too few for anything",
             "[budget]",
             f"give {units.seconds(least - seconds)} more, or a smaller corpus",
         )
-    say("measuring this machine", None)
-    guess = dial(config.params or 500_000, tokenizer.vocab_size, length)
-    speed = measure(guess, length)
-    pass_tokens = stream.pass_tokens
-    if config.params is None:
-        limit = min(LARGEST, max(SMALLEST, PARAMETERS_PER_TOKEN * pass_tokens))
-        params = _size(speed.flops * seconds, limit, tokenizer.vocab_size, length)
-        shape = dial(params, tokenizer.vocab_size, length)
-        if shape != guess:
-            speed = measure(shape, length)
+    before = scene.meter.read()
+    seen = (look or survey)(scene, scene.ladder * seconds)
+    spent = scene.meter.read() - before
+    return _plan(scene, seen, scene.left(), spent)
+
+
+def survey(scene: Scene, allowance: float) -> Survey:
+    """Probe the machine and climb the ladder in `allowance` seconds; without a law where that is too little, and then it says why."""
+    config, vocab, end = scene.table.train, scene.tokenizer.vocab_size, scene.clock() + allowance
+    scene.progress("measuring this machine", None)
+    probe = _probe(scene, allowance)
+    scene.settle()
+    if not scene.ladder:
+        return Survey(probe, why="[budget] ladder is 0, so there are no small runs to foretell from")
+    try:
+        design = ladders.design(
+            probe,
+            end - scene.clock(),
+            scene.stream.pass_tokens,
+            scene.length,
+            vocab,
+            settings=config,
+            watch_tokens=_watch_tokens(scene),
+        )
+        made = ladders.climb(
+            design,
+            scene.corpus,
+            scene.tokenizer,
+            scene.tokenizer_folder,
+            scene.rungs,
+            medium=scene.table.medium,
+            settings=config,
+            book=scene.book,
+            run_id=scene.run_id,
+            left=lambda: min(scene.left(), end + GRACE - scene.clock()),
+            check=scene.check,
+            settle=scene.settle,
+            meter=scene.meter,
+            progress=scene.progress,
+            clock=scene.clock,
+        )
+    except OverBudget as e:
+        return Survey(probe, why=f"{e.what}; {e.fix}")
+    try:
+        law = fit([dataclasses.asdict(p) for p in made.done], made.noise)
+    except LadderTooShort as e:
+        return Survey(probe, design, made, why=f"{e.what}; {e.fix}")
+    return Survey(probe, design, made, law, shift_of(scene, made))
+
+
+def _probe(scene: Scene, allowance: float) -> Probe:
+    """The machine's speed by size; where there is no time for a ladder, of one size, and then it is not kept."""
+    vocab, quick = scene.tokenizer.vocab_size, allowance < LEAST_SURVEY
+    shapes = ladders.probe_shapes(vocab, scene.length, (scene.table.train.params or QUICK_SIZE,) if quick else ladders.PROBED)
+    seconds = 1.5 if quick else min(PROBE_SECONDS, allowance / 3)
+    book = _Forgetful() if quick else scene.book
+    return ladders.probe(shapes, scene.length, scene.meter, book, scene.run_id, seconds=seconds, clock=scene.clock)
+
+
+class _Forgetful:
+    """A ledger that keeps nothing."""
+
+    def probes(self, key: str) -> list[dict[str, Any]]:
+        return []
+
+    def probe(self, run: str | None, key: str, facts: dict[str, Any], id: str | None = None) -> None:
+        pass
+
+    points, point = probes, probe
+
+
+def _watch_tokens(scene: Scene) -> int:
+    """About what one look at the watched documents reads: windows overlap by half in documents longer than one."""
+    ids = [len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()]
+    return sum(n if n <= scene.length else 2 * n for n in ids)
+
+
+def fit(points: list[dict[str, Any]], noise: float) -> ScalingLaw:
+    """The law through a ladder's finished points, in bits per byte. Raises LadderTooShort."""
+    names = ("params", "tokens", "bits_per_byte", "unique_tokens", "flops")
+    of = {name: np.array([p[name] for p in points], float) for name in names}
+    return laws.fit(of["params"], of["tokens"], of["bits_per_byte"], of["unique_tokens"], flops=of["flops"], noise=noise or None)
+
+
+def shift_of(scene: Scene, made: Ladder) -> Shift:
+    """Score one rung, the one of most compute that is still on disk, on the watched and on held-out documents.
+
+    Nothing is chosen by the held-out score: it says how hard those documents are, which the forecast has to know.
+    """
+    folder, step = made.trunks[max(made.trunks)]
+    network = train.weights_at(folder, step)
+    held_out = scene.corpus.held_out
+    some = [held_out.document(int(i)).text for i in np.unique(np.linspace(0, len(held_out) - 1, SHIFT_DOCUMENTS).astype(int))]
+    scores = [train.score(network, scene.tokenizer, texts, scene.length) for texts in (list(scene.corpus.watch.texts()), some)]
+    return Shift.between(*scores)
+
+
+def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
+    """Choose, and say what is to be expected of it."""
+    config, tokenizer, unique = scene.table.train, scene.tokenizer, scene.stream.pass_tokens
+    if seen.law:
+        chosen, ahead = _by_law(scene, seen, seconds)
     else:
-        shape = guess
-    say("measuring this machine", 1.0)
-    rows = rows_a_step(shape, length, config.batch_tokens)
-    overhead = 1.04  # looks at the watched documents, checkpoints, reading rows: measured with the tunes (LOG.md)
-    steps = int(seconds * speed.tokens_per_second / (rows * length) / overhead)
-    most = int(MOST_PASSES * pass_tokens / (rows * length))
-    steps = max(LEAST_STEPS, min(steps, max(most, LEAST_STEPS)))
-    tokens, took = steps * rows * length, steps * rows * length / speed.tokens_per_second * overhead
+        chosen, ahead = _by_dial(scene, seen, seconds), None
+    rows = rows_a_step(chosen.shape, scene.length, config.batch_tokens)
+    steps, start = chosen.tokens // (rows * scene.length), chosen.start
+    made = seen.ladder
+    run = RunPlan(
+        model=chosen.shape,
+        train=config.model_copy(update={"learning_rate": made.learning_rate}) if made else config,
+        medium=scene.table.medium,
+        corpus=os.path.relpath(scene.corpus.folder, scene.run),
+        tokenizer=os.path.relpath(scene.tokenizer_folder, scene.run),
+        rows=rows,
+        max_steps=steps,
+        eval_every=max(1, steps // LOOKS),
+        precision=seen.probe.precision,
+        seconds=chosen.seconds,
+        tokens_per_second=seen.probe.tokens_per_second(chosen.params),
+        warmup_steps=start.warmup_steps if start else None,
+        trunk=train.Trunk(folder=os.path.relpath(start.folder, scene.run), step=start.step) if start else None,
+        data={"corpus": scene.corpus.fingerprint, "tokenizer": tokenizer.fingerprint},
+        versions=train.versions(),
+    )
+    flops = chosen.tokens * float(flops_per_token(chosen.shape, scene.length))
+    good = expect(seen.law, chosen.params, chosen.tokens, unique, flops, seen.shift) if seen.law and seen.shift else None
+    cost, meter = scene.meter.expect(chosen.seconds), scene.meter
+    low, high = chosen.seconds * (1 - SLACK), chosen.seconds * (1 + SLACK)
+    return Plan(
+        run=run,
+        params=chosen.params,
+        tokens=chosen.tokens,
+        passes=chosen.tokens / unique,
+        quality=good,
+        seconds=Interval(low, chosen.seconds, high),
+        joules=_around(cost.joules, meter.joules_range, SLACK),
+        usd=_around(cost.usd, SLACK),
+        joules_by=meter.joules_by,
+        joules_range=meter.joules_range,
+        probe=seen.probe,
+        rates=meter.expect(3600.0),
+        price=meter.price.id,
+        ladder=made,
+        law=seen.law,
+        shift=seen.shift,
+        spent=spent,
+        band=chosen.band,
+        outlook=ahead,
+        baseline=scene.baseline,
+        notes=_notes(seen, chosen, seconds),
+    )
+
+
+def _around(middle: float, *ranges: float) -> Interval:
+    width = math.hypot(*ranges)
+    return Interval(middle * (1 - width), middle, middle * (1 + width))
+
+
+def _notes(seen: Survey, chosen: Choice, seconds: float) -> list[str]:
+    notes = [f"quality is not forecast: {seen.why}"] if seen.why else []
+    notes += [*(seen.law.notes if seen.law else ()), *(seen.ladder.notes if seen.ladder else ()), *seen.probe.notes]
+    if chosen.seconds < 0.8 * seconds:
+        notes.append(f"{units.seconds(seconds - chosen.seconds)} of the budget stay unspent: more passes over this corpus would not help")
+    return notes
+
+
+def _by_law(scene: Scene, seen: Survey, seconds: float) -> tuple[Choice, Outlook]:
+    config, unique, made = scene.table.train, scene.stream.pass_tokens, seen.ladder
+    assert seen.law
+    assert seen.shift
+    assert seen.design
+    assert made
+    rungs = [r.shape for r in seen.design.rungs if r.purpose == "rung"]
+    starts = {params: Start(folder, step, made.warmup_steps) for params, (folder, step) in made.trunks.items()}
+    sizes = [p.params for p in made.done]
+    memory = scene.meter.machine.memory_bytes / 2 / BYTES_PER_PARAMETER
+    low, high = max(SMALLEST, min(sizes) / BEYOND), min(LARGEST, max(sizes) * BEYOND, memory)
+    vocab = scene.tokenizer.vocab_size
+    every = [dial(config.params, vocab, scene.length)] if config.params else [*shapes(low, high, vocab, scene.length), *rungs]
+    law, shift = seen.law, seen.shift
+
+    def best(compute: float, data: float, starts: dict[int, Start] | None = None) -> Choice:
+        span = [*every, *(shapes(high, min(memory, LARGEST, 10 * high), vocab, scene.length) if compute > 1 and not config.params else ())]
+        return decide(
+            law,
+            span,
+            seen.probe.tokens_per_second,
+            seconds * compute,
+            unique * data,
+            scene.length,
+            batch_tokens=config.batch_tokens,
+            starts=starts,
+        )
+
+    chosen = best(1, 1, starts)
+    return chosen, look_ahead(law, chosen, best, unique, shift)
+
+
+def _by_dial(scene: Scene, seen: Survey, seconds: float) -> Choice:
+    config, vocab, unique = scene.table.train, scene.tokenizer.vocab_size, scene.stream.pass_tokens
+    guess = dial(config.params or 500_000, vocab, scene.length)
+    flops = seen.probe.flops(count_parameters(guess))
+    shape = guess if config.params else by_dial(flops, seconds, unique, vocab, scene.length)
+    params, rows = count_parameters(shape), rows_a_step(shape, scene.length, config.batch_tokens)
+    speed, step = seen.probe.tokens_per_second(params), rows * scene.length
+    most = max(MOST_PASSES * unique, LEAST_STEPS * step)
+    tokens = max(LEAST_STEPS * step, affordable(shape, seconds, speed, scene.length, rows, most))
+    took = tokens / speed * OVERHEAD
     if took > 1.2 * seconds:
         raise OverBudget(
             f"{LEAST_STEPS} steps of this model take {units.seconds(took)}, and {units.seconds(seconds)} are left",
             "[budget]",
             f"give {units.seconds(took - seconds)} more, or set a smaller [train] params",
         )
-    plan = RunPlan(
-        model=shape,
-        train=config,
-        medium=table.medium,
-        corpus=os.path.relpath(corpus.folder, run),
-        tokenizer=os.path.relpath(tokenizer_folder, run),
-        rows=rows,
-        max_steps=steps,
-        eval_every=max(1, steps // LOOKS),
-        precision=speed.precision,
-        seconds=took,
-        tokens_per_second=speed.tokens_per_second,
-        data={"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint},
-        versions=train.versions(),
-    )
-    cost = meter.expect(took)
-    notes = ["quality is not forecast: this plan rests on the measured speed and the dial"]
-    if speed.spread > 0.5:
-        notes.append("this machine is busy: the speed moved by half while it was measured")
-    if took < 0.8 * seconds:
-        notes.append(f"{MOST_PASSES} passes over this corpus take {units.seconds(took)}; more would be learnt by heart")
-    return Plan(
-        run=plan,
-        params=count_parameters(shape),
-        tokens=tokens,
-        passes=tokens / pass_tokens,
-        seconds=took,
-        p10=took * (1 - SLACK),
-        p90=took * (1 + SLACK),
-        joules=cost.joules,
-        usd=cost.usd,
-        joules_by=meter.joules_by,
-        joules_range=meter.joules_range,
-        speed=speed,
-        notes=notes,
-    )
+    return Choice(shape, params, tokens, took, math.nan)
 
 
-def _size(flops: float, limit: float, vocab_size: int, length: int) -> float:
-    """Parameters at which this much compute gives TOKENS_PER_PARAMETER; never over `limit`."""
-    low, high = math.log(SMALLEST), math.log(LARGEST)
-    for _ in range(40):
-        middle = (low + high) / 2
-        config = dial(math.exp(middle), vocab_size, length)
-        tokens = flops / flops_per_token(config, length)
-        low, high = (middle, high) if tokens > TOKENS_PER_PARAMETER * count_parameters(config) else (low, middle)
-    return min(math.exp(low), limit)
+# --- after the plan -------------------------------------------------------------------------------------------------------------------
+
+LATER = 0.03  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
+
+
+@dataclasses.dataclass(frozen=True)
+class Remembered:
+    """forecast.json: what was foretold of a run, and the measured points it rests on; the law is fitted to them again when it is needed."""
+
+    quality: Interval | None
+    params: int
+    tokens: int
+    batch_tokens: int
+    unique_tokens: float
+    flops_per_token: float
+    shift: Shift
+    noise: float
+    measured: list[dict[str, Any]]  # the ladder's finished points
+
+    @property
+    def points(self) -> int:
+        return len(self.measured)
+
+    @classmethod
+    def of(cls, made: Plan, unique_tokens: float) -> Remembered:
+        run = made.run
+        return cls(
+            made.quality,
+            made.params,
+            made.tokens,
+            run.batch_tokens,
+            unique_tokens,
+            float(flops_per_token(run.model, run.train.length)),
+            made.shift or Shift(1.0, 0.0),
+            made.ladder.noise if made.ladder else 0.0,
+            [dataclasses.asdict(p) for p in made.ladder.done] if made.ladder else [],
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return dataclasses.asdict(self)
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.plain(), indent=1), "utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Remembered:
+        """Raises DataError for a file that is not one."""
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+            kept["quality"] = kept["quality"] and Interval(**kept["quality"])
+            kept["shift"] = Shift(**kept["shift"])
+            return cls(**kept)
+        except (OSError, ValueError, TypeError, KeyError) as e:
+            raise DataError(f"not a forecast: {e}", str(path), "delete it; the run itself does not need it") from None
+
+    def column(self, name: str) -> np.ndarray:
+        return np.array([np.nan if p[name] is None else p[name] for p in self.measured], float)
+
+    def law(self) -> ScalingLaw:
+        return fit(self.measured, self.noise)
+
+    def corrected(self, looks: list[tuple[int, float]], step: int) -> Interval | None:
+        """The forecast again when `step` steps are done: what the run's own curve says, weighed against what the law said before.
+
+        looks: (step, bits per byte on the watched documents) at full rate. The last three are cooled on paper, by what cooling gave the
+        ladder's runs, and set beside the law's loss at that many tokens; the difference is carried to the end.
+        """
+        seen = [(s, b) for s, b in looks if s <= step][-3:]
+        if not self.quality or not seen:
+            return None
+        gain, spread = self._cooling()
+        at = float(np.mean([s for s, _ in seen])) * self.batch_tokens
+        cooled = float(np.mean([math.log(b) for _, b in seen])) + gain(at)
+        expected = math.log(float(self.law().loss(float(self.params), at, self.unique_tokens)))
+        middle = math.log(self.quality.p50)
+        before = math.log(self.quality.p90 / self.quality.p10) / (2 * Z)
+        now = math.hypot(spread, LATER, self.shift.error)
+        weight = before**2 / (before**2 + now**2)
+        middle += weight * (cooled - expected)
+        width = Z * math.sqrt(before**2 * now**2 / (before**2 + now**2))
+        return Interval(math.exp(middle - width), math.exp(middle), math.exp(middle + width))
+
+    def _cooling(self) -> tuple[Callable[[float], float], float]:
+        """How much lower log loss is after cooling, by tokens, and the standard deviation about that."""
+        gains = np.log(self.column("bits_per_byte") / self.column("raw"))
+        known = np.isfinite(gains)
+        tokens = np.log(self.column("tokens"))[known]
+        if known.sum() < 4:
+            return lambda at: float(np.median(gains[known])) if known.any() else -0.07, 0.04
+        slope, level = np.polyfit(tokens, gains[known], 1)
+        left = gains[known] - (slope * tokens + level)
+        return lambda at: float(slope * min(max(math.log(at), tokens.min()), tokens.max()) + level), float(np.std(left, ddof=2))
+
+    def svg(self, came: float | None, width: int, height: int, title: str) -> str:
+        """The points, the law by size, the interval and, once it is known, what came: held-out bits per byte against training FLOPs."""
+        law, factor = self.law(), self.shift.factor
+        fresh: dict[float, list[tuple[float, float]]] = {}
+        again: dict[float, list[tuple[float, float]]] = {}
+        curves: dict[float, list[tuple[float, float]]] = {}
+        for p in self.measured:
+            side = again if p["tokens"] > 1.05 * p["unique_tokens"] else fresh
+            side.setdefault(p["params"], []).append((p["flops"], p["bits_per_byte"] * factor))
+        for params in sorted({p["params"] for p in self.measured}):
+            mine = [p for p in self.measured if p["params"] == params]
+            per_token = mine[0]["flops"] / mine[0]["tokens"]
+            tokens = np.geomspace(min(p["tokens"] for p in mine) / 1.5, max(p["tokens"] for p in mine) * 3, 30)
+            losses = law.loss(float(params), tokens, self.unique_tokens)
+            curves[params] = [(float(d * per_token), float(y) * factor) for d, y in zip(tokens, losses, strict=True)]
+        at = self.tokens * self.flops_per_token
+        chosen = (at, self.quality.p10, self.quality.p50, self.quality.p90) if self.quality else None
+        return law_svg(
+            fresh,
+            curves,
+            repeats=again,
+            chosen=chosen,
+            outcome=None if came is None else (at, came),
+            x_label="training FLOPs",
+            y_label="held-out bits per byte",
+            width=width,
+            height=height,
+            title=title,
+        )
+
+
+# --- rented instead -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Versus:
+    """One's own model beside a rented one. Prices are of a million tokens of the rented model; its tokens hold BYTES_A_TOKEN bytes."""
+
+    rented_usd: float  # a million tokens
+    own_usd: float  # what making the same bytes costs here
+    fixed_usd: float  # what the model itself costs
+    volume: float | None  # millions of tokens that the user wants
+
+    @property
+    def break_even(self) -> float:
+        """Millions of tokens from which the own model is the cheaper; infinity if never."""
+        gain = self.rented_usd - self.own_usd
+        return self.fixed_usd / gain if gain > 0 else math.inf
+
+    def plain(self) -> dict[str, float | None]:
+        """As JSON has it; break_even None if never."""
+        return dataclasses.asdict(self) | {"break_even": None if math.isinf(self.break_even) else self.break_even}
+
+    def line(self) -> str:
+        if math.isinf(self.break_even):
+            return f"a million tokens cost {units.usd(self.own_usd)} here and {units.usd(self.rented_usd)} rented: renting stays cheaper"
+        said = f"cheaper than renting at {units.usd(self.rented_usd)} a million tokens from {units.count(self.break_even * 1e6)} tokens on"
+        if self.volume is None:
+            return said
+        own, rented = self.fixed_usd + self.volume * self.own_usd, self.volume * self.rented_usd
+        return f"{said}; {units.count(self.volume * 1e6)} tokens: {units.usd(own)} here, {units.usd(rented)} rented"
+
+
+WRITING = 8.0  # tokens trained on for one written, a second (LOG.md, 2026-11-25: 27 k and 3.3 k)
+BYTES_A_TOKEN = 4.0  # of a general model's tokens in plain English; notations of many short words have fewer, which favours renting
+
+
+def versus(made: Plan, spent_usd: float, bytes_a_token: float, rented_usd: float, volume: float | None = None) -> Versus:
+    """Set the plan beside a rented model at `rented_usd` a million tokens. Raises ConfigError for a price that is not above zero.
+
+    spent_usd: what was paid already for corpus, probe and ladder. bytes_a_token: of our tokenizer. WRITING says how fast it writes.
+    """
+    if not 0 < rented_usd < math.inf:
+        raise ConfigError(f"a price of {rented_usd} a million tokens", "--versus", "give dollars above zero: nothing is free")
+    bytes_a_second = made.probe.tokens_per_second(made.params) / WRITING * bytes_a_token
+    own = 1e6 * BYTES_A_TOKEN / bytes_a_second * made.rates.usd / 3600
+    return Versus(rented_usd, own, spent_usd + made.usd.p50, volume)

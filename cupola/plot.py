@@ -1,7 +1,7 @@
 """Loss curves as one small SVG: for a run folder, where it stands alone, and for a page, where it is put in as it is.
 
 No plotting package: two curves, two axes and a mark or two are a few hundred characters of text. The picture follows the reader's light or
-dark setting by CSS; a program that knows no CSS still gets plain colours from the attributes.
+dark setting by CSS; a program that knows no CSS still gets plain colours from the attributes. lawplot.py draws on the same paper.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 
 Point = tuple[float, float]
 
-INKS = (("#2f66b0", "#86b4f2"), ("#b8501a", "#f2a06a"), ("#3b7d4f", "#86cf9d"), ("#7b4fa3", "#c7a0ea"))  # light, dark: one a curve
+Ink = tuple[str, str]  # a colour in light, in dark
+INKS: tuple[Ink, ...] = (("#2f66b0", "#86b4f2"), ("#b8501a", "#f2a06a"), ("#3b7d4f", "#86cf9d"), ("#7b4fa3", "#c7a0ea"))  # one a curve
 LETTER = 6.6  # px: the mean advance of a 12 px sans-serif letter, a little high so that labels never touch
 EARLY = 0.05  # share of the x range that may run off the top: the first steps are several times higher than all that follows
 
@@ -41,19 +42,34 @@ def loss_svg(
     runs = {name: parts for name, parts in runs.items() if parts}
     known = {label: float(x) for label, x in (marks or {}).items() if math.isfinite(x)}
     words = _description(runs, known, x_label, y_label)
-    what = repr((runs, known, x_label, y_label, width, height, title))
-    name = "p" + hashlib.sha256(what.encode()).hexdigest()[:8]  # ids and style rules of two pictures must not meet on one page
-    if runs:
-        body = _drawing(f"{name}-c", runs, known, x_label, y_label, width, height)
-    else:
-        body = f'<text x="{width / 2:g}" y="{height / 2:g}" text-anchor="middle">nothing measured yet</text>'
+    name = name_of(runs, known, x_label, y_label, width, height, title)
+    body = _drawing(f"{name}-c", runs, known, x_label, y_label, width, height) if runs else nothing("nothing measured yet", width, height)
+    return picture(name, body, words, title, width, height)
+
+
+def name_of(*what: object) -> str:
+    """A name for the picture of these arguments: ids and style rules of two pictures must not meet on one page."""
+    return "p" + hashlib.sha256(repr(what).encode()).hexdigest()[:8]
+
+
+def picture(name: str, body: str, words: str, title: str, width: int, height: int, inks: Sequence[Ink] = INKS) -> str:
+    """The `<svg>` around a drawing: its size, title and description for those who cannot see it, and colours for light and dark.
+
+    Inside, class "ink3" is a line in the fourth of `inks`, "name3" a text or mark filled with it, "soft" a quiet text, "rim" one with a rim
+    in the paper's colour.
+    """
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot {name}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-labelledby="{name}-t {name}-d" style="width:100%;max-width:{width}px;height:auto" font-family="system-ui, sans-serif" '
         f'font-size="12" fill="currentColor">\n<title id="{name}-t">{html.escape(title)}</title>\n'
         f'<desc id="{name}-d">{html.escape(words)}</desc>\n'
-        f"<style>{_style(name)}</style>\n{body}\n</svg>\n"
+        f"<style>{_style(name, inks)}</style>\n{body}\n</svg>\n"
     )
+
+
+def nothing(says: str, width: int, height: int) -> str:
+    """The drawing where there is nothing to draw."""
+    return f'<text x="{width / 2:g}" y="{height / 2:g}" text-anchor="middle">{html.escape(says)}</text>'
 
 
 def round_ticks(low: float, high: float, about: int) -> list[float]:
@@ -74,7 +90,7 @@ def round_ticks(low: float, high: float, about: int) -> list[float]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Data ranges and the px rectangle that shows them."""
 
     x_low: float
@@ -110,15 +126,15 @@ def _drawing(
     labels = {name: f"{name} {parts[-1][-1][1]:.2f}" for name, parts in runs.items()}
     x_low, x_high, y_low, y_high = _ranges(runs, marks)
     y_ticks = round_ticks(y_low, y_high, max(2, height // 45))
-    left = 10 + LETTER * max(len(t) for t in _numbers(y_ticks))
+    left = 10 + LETTER * max(map(len, labelled(y_ticks).values()))
     right = max(left + 60, width - 14 - LETTER * max(map(len, labels.values())))
     rows, lifted = _mark_rows(marks, x_low, x_high, left, right, width)
-    frame = _Frame(x_low, x_high, y_low, y_high, left, 24 + 15 * rows, right, height - 36)
+    frame = Frame(x_low, x_high, y_low, y_high, left, 24 + 15 * rows, right, height - 36)
     x_ticks = round_ticks(x_low, x_high, max(2, int(right - left) // 90))
     parts = [
         f'<clipPath id="{clip}"><rect x="{frame.left:.1f}" y="{frame.top:.1f}" width="{frame.right - frame.left:.1f}" '
         f'height="{frame.bottom - frame.top:.1f}"/></clipPath>',
-        *_axes(frame, x_ticks, y_ticks, x_label, y_label),
+        *axes(frame, labelled(x_ticks), labelled(y_ticks), x_label, y_label),
         *_uprights(frame, marks, lifted),
         *(_curve(clip, frame, i, stretches) for i, stretches in enumerate(runs.values())),
         *_end_labels(frame, labels, {name: parts[-1][-1] for name, parts in runs.items()}),
@@ -138,30 +154,32 @@ def _ranges(runs: dict[str, list[list[Point]]], marks: dict[str, float]) -> tupl
     return x_low - x_pad, x_high + x_pad, y_low - pad, y_high + pad
 
 
-def _numbers(ticks: Sequence[float]) -> list[str]:
-    """Tick labels, all with the decimals that the smallest step needs; from a million up, in millions."""
+def labelled(ticks: Sequence[float]) -> dict[float, str]:
+    """Ticks with their labels, all with the decimals that the smallest step needs; from a million up, in millions."""
     step = min((b - a for a, b in itertools.pairwise(ticks)), default=abs(ticks[0]) or 1.0)
     scale, suffix = (1e6, " M") if max(map(abs, ticks)) >= 1e6 else (1.0, "")
     decimals = max(0, min(6, -math.floor(math.log10(step / scale) + 1e-9)))
-    return [f"{t / scale:,.{decimals}f}{suffix if t else ''}" for t in ticks]
+    return {t: f"{t / scale:,.{decimals}f}{suffix if t else ''}" for t in ticks}
 
 
-def _axes(frame: _Frame, x_ticks: list[float], y_ticks: list[float], x_label: str, y_label: str) -> list[str]:
+def axes(frame: Frame, x_ticks: Mapping[float, str], y_ticks: Mapping[float, str], x_label: str, y_label: str) -> list[str]:
+    """Both axes with their ticks (where -> label; a tick without one is a short mark) and labels."""
     parts = [f'<text x="2" y="12" class="soft">{html.escape(y_label)}</text>']
-    for value, text in zip(y_ticks, _numbers(y_ticks), strict=True):
+    for value, text in y_ticks.items():
         y = frame.y(value)
         parts.append(f'<path d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}" stroke="currentColor" stroke-opacity="0.14"/>')
         parts.append(f'<text x="{frame.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end" class="soft">{text}</text>')
     parts.append(f'<path d="M{frame.left:.1f} {frame.bottom:.1f}H{frame.right:.1f}" stroke="currentColor" stroke-opacity="0.5"/>')
-    for value, text in zip(x_ticks, _numbers(x_ticks), strict=True):
+    for value, text in x_ticks.items():
         x = frame.x(value)
-        parts.append(f'<path d="M{x:.1f} {frame.bottom:.1f}v4" stroke="currentColor" stroke-opacity="0.5"/>')
-        parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 16:.1f}" text-anchor="middle" class="soft">{text}</text>')
+        parts.append(f'<path d="M{x:.1f} {frame.bottom:.1f}v{4 if text else 2}" stroke="currentColor" stroke-opacity="0.5"/>')
+        if text:
+            parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 16:.1f}" text-anchor="middle" class="soft">{text}</text>')
     middle = (frame.left + frame.right) / 2
     return [*parts, f'<text x="{middle:.1f}" y="{frame.bottom + 31:.1f}" text-anchor="middle" class="soft">{html.escape(x_label)}</text>']
 
 
-def _curve(clip: str, frame: _Frame, index: int, runs: list[list[Point]]) -> str:
+def _curve(clip: str, frame: Frame, index: int, runs: list[list[Point]]) -> str:
     """One polyline a stretch; a stretch of one point, and every point of a sparse curve, is a dot."""
     columns = int(frame.right - frame.left)
     thin = [_thin(run, columns) for run in runs]
@@ -194,7 +212,7 @@ def _thin(run: list[Point], columns: int) -> list[Point]:
     return [run[0], *(p for p in inner if p not in (run[0], run[-1])), run[-1]]
 
 
-def _end_labels(frame: _Frame, labels: dict[str, str], ends: dict[str, Point]) -> list[str]:
+def _end_labels(frame: Frame, labels: dict[str, str], ends: dict[str, Point]) -> list[str]:
     """Each curve's name and last value beside its end, pushed apart where two ends are closer than a line of text."""
     order = sorted(labels, key=lambda name: frame.y(ends[name][1]))
     heights: list[float] = []
@@ -229,7 +247,7 @@ def _mark_rows(
     return len(taken), placed
 
 
-def _uprights(frame: _Frame, marks: dict[str, float], placed: dict[str, tuple[int, str]]) -> list[str]:
+def _uprights(frame: Frame, marks: dict[str, float], placed: dict[str, tuple[int, str]]) -> list[str]:
     """The dashed lines, then their labels over all of them, each with a rim in the paper's colour."""
     lines, labels = [], []
     for label, value in marks.items():
@@ -259,11 +277,11 @@ def _plain(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _style(name: str) -> str:
+def _style(name: str, inks: Sequence[Ink]) -> str:
     """Colours for light and dark, kept to this one picture by its class; a page may set --plot-ink and --plot-paper for all."""
     rules = [f".{name}{{color:var(--plot-ink,#23211d);color-scheme:light dark}}.{name} .soft{{opacity:.72}}"]
     rules.append(f".{name} .rim{{paint-order:stroke;stroke:var(--plot-paper,Canvas);stroke-width:4px;stroke-linejoin:round}}")
-    light = "".join(f".{name} .ink{i}{{stroke:{a};color:{a}}}.{name} .name{i}{{fill:{a}}}" for i, (a, _) in enumerate(INKS))
-    dark = "".join(f".{name} .ink{i}{{stroke:{b};color:{b}}}.{name} .name{i}{{fill:{b}}}" for i, (_, b) in enumerate(INKS))
+    light = "".join(f".{name} .ink{i}{{stroke:{a};color:{a}}}.{name} .name{i}{{fill:{a}}}" for i, (a, _) in enumerate(inks))
+    dark = "".join(f".{name} .ink{i}{{stroke:{b};color:{b}}}.{name} .name{i}{{fill:{b}}}" for i, (_, b) in enumerate(inks))
     rules.append(light + f"@media (prefers-color-scheme:dark){{.{name}{{color:var(--plot-ink,#eae6dd)}}{dark}}}")
     return "".join(rules)

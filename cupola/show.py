@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from cupola import ledger as ledgers
 from cupola import units
+from cupola.calibration import NOMINAL, SURE, Calibration, calibration, said
 from cupola.errors import ConfigError
+from cupola.lawplot import calibration_svg
 from cupola.meter import Reading
 from cupola.project import Project, find
 from cupola.train import Tick
@@ -111,31 +115,72 @@ def model_name(folder: Path) -> str | None:
 
 
 def ledger(path: Path, lines: bool, forecasts: bool, *, quiet: bool) -> dict[str, Any]:
-    """Print a project's ledger and return it as JSON has it."""
+    """Print a project's ledger and return it as JSON has it; with `forecasts` their picture is written too, out/forecasts.svg."""
     project = find(path)
     with ledgers.read(project.folder) as book:
         totals = book.totals()
-        facts = {**totals.plain(), "summary": ledgers.summary(totals)}
+        facts: dict[str, Any] = {**totals.plain(), "summary": ledgers.summary(totals)}
         if lines:
             facts["lines"] = book.lines()
         if forecasts:
             facts["forecasts"] = book.forecasts()
+    scores = calibration(facts.get("forecasts", []))
+    if forecasts:
+        facts["calibration"] = [dataclasses.asdict(score) for score in scores]
+        facts["plot"] = _forecast_plot(project.out / "forecasts.svg", facts["forecasts"])
     if quiet:
         return facts
     out = Console(highlight=False, soft_wrap=True)
-    for kind, part in totals.by_kind.items():
-        out.print(f"{kind:<12} {units.seconds(part.seconds):>14} {units.kwh(part.joules):>14} {units.usd(part.usd):>12}", markup=False)
-    out.print(
-        f"{'in all':<12} {units.seconds(totals.seconds):>14} {units.kwh(totals.joules):>14} {units.usd(totals.usd):>12}", markup=False
-    )
-    for meter, joules in totals.joules_by.items():
-        out.print(f"energy by {meter}: {units.kwh(joules)}", markup=False)
-    out.print(f"{totals.kept} kept, {totals.rejected} rejected · {facts['summary']}", markup=False)
-    for forecast in facts.get("forecasts", []):
-        low, middle, high, value = (forecast[key] for key in ("p10", "p50", "p90", "outcome"))
-        came = "no outcome yet" if value is None else f"{value:.4g}, {'inside' if forecast['inside'] else 'outside'}"
-        out.print(f"{forecast['quantity']:<16} {middle:.4g} ({low:.4g} to {high:.4g}) {forecast['unit']}: {came}", markup=False)
-    for line in facts.get("lines", []):
-        shown = {k: v for k, v in line.items() if k not in ("id", "settings", "text") and v not in (None, "", {}, [])}
-        out.print("  ".join(f"{k}={v}" for k, v in shown.items()), markup=False)
+    for line in (
+        *_sums(totals, facts["summary"]),
+        *map(_forecast_line, facts.get("forecasts", [])),
+        *map(_score_line, scores),
+        *([f"drawn in {facts['plot']}"] if facts.get("plot") else []),
+        *map(_row_line, facts.get("lines", [])),
+    ):
+        out.print(line, markup=False)
     return facts
+
+
+def _sums(totals: ledgers.Totals, summary: str) -> Iterator[str]:
+    for kind, part in [*totals.by_kind.items(), ("in all", totals)]:
+        yield f"{kind:<12} {units.seconds(part.seconds):>14} {units.kwh(part.joules):>14} {units.usd(part.usd):>12}"
+    for meter, joules in totals.joules_by.items():
+        yield f"energy by {meter}: {units.kwh(joules)}"
+    yield f"{totals.kept} kept, {totals.rejected} rejected · {summary}"
+
+
+def _row_line(line: Mapping[str, Any]) -> str:
+    shown = {k: v for k, v in line.items() if k not in ("id", "settings", "text") and v not in (None, "", {}, [])}
+    return "  ".join(f"{k}={v}" for k, v in shown.items())
+
+
+def _forecast_line(forecast: Mapping[str, Any]) -> str:
+    """ "2026-11-24 13:05Z  train_seconds: 7 min 40 s (7 min 10 s to 8 min 20 s), came 7 min 52 s: inside"."""
+    return f"{forecast['at'][:16].replace('T', ' ')}Z  {said(forecast)}"
+
+
+def _score_line(score: Calibration) -> str:
+    """ "train_seconds: 17 of 20 inside, 85% (95% interval 62% to 97%; 80% promised) · middle off by 3.1%, interval 12% wide · 2 open"."""
+    if score.share is None or score.low is None or score.high is None:
+        return f"{score.quantity}: {score.made} made, no outcome yet"
+    line = f"{score.quantity}: {score.inside} of {score.known} inside, {units.percent(score.share)} ({units.percent(SURE)} interval "
+    line += f"{units.percent(score.low)} to {units.percent(score.high)}; {units.percent(NOMINAL)} promised)"
+    if score.error is not None and score.width is not None:
+        line += f" · middle off by {units.percent(score.error)}, interval {units.percent(score.width)} wide (medians)"
+    return line + (f" · {score.made - score.known} without outcome yet" if score.made > score.known else "")
+
+
+def _forecast_plot(path: Path, forecasts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Draw the forecasts whose outcome is known; the picture's path, None where there is none or it can't be written, which is noted."""
+    if all(forecast["outcome"] is None for forecast in forecasts):
+        return None
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        part.write_text(calibration_svg(forecasts), "utf-8")
+        os.replace(part, path)
+    except OSError as e:
+        print(f"note     the forecasts are not drawn: {path}: {e.strerror}", file=sys.stderr)
+        return None
+    return str(path)

@@ -294,6 +294,30 @@ def nats(network: Any, ids: np.ndarray) -> np.ndarray:
     return F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none").numpy()
 
 
+def score(
+    network: Any, tokenizer: Tokenizer, texts: Sequence[str], length: int, *, progress: Callable[[str, float | None], None] | None = None
+) -> evaluate.Score:
+    """Bits per byte of a Transformers model on whole texts, in float32, a worker a core."""
+    team = Workers(hardware.describe().cores)
+
+    def of(ids: np.ndarray) -> np.ndarray:
+        return np.concatenate(team.map(lambda part: nats(network, part), np.array_split(ids, min(len(ids), team.count))))
+
+    try:
+        with single_threaded():
+            ids = (tokenizer.document(text) for text in texts)
+            return evaluate.bits_per_byte(of, ids, [len(text.encode()) for text in texts], length, progress=progress)
+    finally:
+        team.close()
+
+
+def weights_at(run: Path, step: int) -> Any:
+    """The Transformers model of a run as its checkpoint of `step` has it. Raises CheckpointError where that is missing or damaged."""
+    state = State(read_plan(run))
+    state.restore({k: v for k, v in checkpoint.load(run / "checkpoints" / name_of(step))[0].items() if k.startswith("weights/")})
+    return state.model.eval()
+
+
 # --- the run ------------------------------------------------------------------------------------------------------------------------
 
 

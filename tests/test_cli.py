@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ import typer
 from conftest import write_sentences
 from rich.console import Console
 
-from cupola import cli, project, show
+from cupola import cli, ledger, project, show
 from cupola.meter import Reading
 from cupola.train import Tick
 
@@ -247,6 +248,80 @@ def test_ledger_prints_what_looking_has_cost_and_every_line(cupola, tales):
     facts = json.loads(out)
     assert facts["forecasts"] == []
     assert facts["usd"] == pytest.approx(sum(part["usd"] for part in facts["by_kind"].values()))
+
+
+@pytest.fixture
+def foretold(fresh):
+    """A project with four forecasts: two that held, one that did not, one that is still open."""
+    with ledger.open(fresh) as book:
+        run = book.start_run("make", "tales")
+        for quantity, p10, p50, p90, unit, came in (
+            ("bits_per_byte", 1.57, 1.61, 1.66, "bits/byte", 1.6149),
+            ("train_seconds", 430, 460, 500, "seconds", 472),
+            ("train_seconds", 430, 460, 500, "seconds", 600),
+            ("train_joules", 7200, 10800, 14400, "joules", None),
+        ):
+            made = book.forecast(run, quantity, p10, p50, p90, unit, "guess")
+            if came is not None:
+                book.outcome(made, came)
+    return fresh
+
+
+def test_ledger_shows_each_forecast_beside_its_outcome_in_units_that_people_read(cupola, foretold):
+    code, out, err = cupola("ledger", foretold, "--forecasts")
+    assert (code, err) == (0, "")
+    made = [line for line in out.split("\n") if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\dZ ", line)]
+    assert [line[19:] for line in made] == [
+        "bits_per_byte: 1.610 (1.570 to 1.660) bits/byte, came 1.615: inside",
+        "train_seconds: 7 min 40 s (7 min 10 s to 8 min 20 s), came 7 min 52 s: inside",
+        "train_seconds: 7 min 40 s (7 min 10 s to 8 min 20 s), came 10 min: outside",
+        "train_joules: 0.0030 kWh (0.0020 kWh to 0.0040 kWh), no outcome yet",
+    ]
+
+
+def test_ledger_says_how_often_the_truth_fell_inside_and_draws_it(cupola, foretold):
+    out = cupola("ledger", foretold, "--forecasts")[1]
+    assert (
+        "bits_per_byte: 1 of 1 inside, 100% (95% interval 3% to 100%; 80% promised) · middle off by 0.3%, interval 6% wide (medians)" in out
+    )
+    assert "train_seconds: 1 of 2 inside, 50% (95% interval 1% to 99%; 80% promised)" in out
+    assert "train_joules: 1 made, no outcome yet" in out
+    plot = foretold / "out" / "forecasts.svg"
+    assert f"drawn in {plot}" in out
+    assert "1 of 2 inside" in plot.read_text("utf-8")
+    assert [p.name for p in plot.parent.iterdir()] == ["forecasts.svg"]
+
+
+def test_ledgers_json_has_the_score_of_the_forecasts_and_the_pictures_path(cupola, foretold):
+    facts = json.loads(cupola("ledger", foretold, "--forecasts", "--json")[1])
+    assert [(c["quantity"], c["made"], c["known"], c["inside"]) for c in facts["calibration"]] == [
+        ("bits_per_byte", 1, 1, 1),
+        ("train_seconds", 2, 2, 1),
+        ("train_joules", 1, 0, 0),
+    ]
+    assert facts["plot"] == str(foretold / "out" / "forecasts.svg")
+    assert os.path.exists(facts["plot"])
+    assert facts["forecasts"][0]["at"].endswith("Z")
+
+
+def test_nothing_is_drawn_without_an_outcome_or_unasked(cupola, fresh):
+    with ledger.open(fresh) as book:
+        book.forecast(book.start_run("make", "tales"), "train_seconds", 1, 2, 3, "seconds", "guess")
+    facts = json.loads(cupola("ledger", fresh, "--forecasts", "--json")[1])
+    assert facts["plot"] is None
+    assert facts["calibration"][0]["share"] is None
+    assert "drawn in" not in cupola("ledger", fresh, "--forecasts")[1]
+    assert "plot" not in json.loads(cupola("ledger", fresh, "--json")[1])
+    assert not (fresh / "out").exists()
+
+
+def test_an_out_folder_that_cannot_be_written_is_a_note_and_the_figures_are_printed(cupola, foretold):
+    (foretold / "out").write_text("in the way")
+    code, out, err = cupola("ledger", foretold, "--forecasts", "--json")
+    assert code == 0
+    assert err.startswith("note     the forecasts are not drawn: ")
+    assert json.loads(out)["plot"] is None
+    assert len(json.loads(out)["forecasts"]) == 4
 
 
 def test_doctor_prints_a_line_a_finding_and_exits_1_only_for_what_is_missing(cupola, tales):

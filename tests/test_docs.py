@@ -12,11 +12,14 @@ import textwrap
 import tomllib
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import typer
 
 from cupola import (
+    calibration,
     cli,
     compose,
     config,
@@ -24,12 +27,14 @@ from cupola import (
     doctor,
     engine,
     hardware,
+    lawtable,
     ledger,
     make,
     meter,
     model,
     modeldir,
     plan,
+    points,
     project,
     sources,
     train,
@@ -39,7 +44,12 @@ from cupola.tokens import CONTROL
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", *sorted(ROOT.glob("recipes/*/README.md"))]
-VERBS = typer.main.get_command(cli.app).commands
+COMMANDS = typer.main.get_command(cli.app).commands
+VERBS = {  # "make", "data", ... and "law fit" where a verb has verbs of its own
+    f"{name} {own}".strip(): inner
+    for name, command in COMMANDS.items()
+    for own, inner in getattr(command, "commands", {"": command}).items()
+}
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 
 
@@ -81,22 +91,44 @@ def test_there_is_no_section_for_a_verb_that_is_not_there():
     assert set(sections(read("verbs.md"), 2)) == set(VERBS)
 
 
+_SERIES = points.Series("", *[np.ones(1)] * 3)
+_POINT = [{"params": 1.0, "tokens": 1.0, "p10": 1.0, "p50": 1.0, "p90": 1.0, "truth": 1.0}]  # as law.score has it
+
+
 def _json_keys():
     nothing = compose.Made([], [], 0, Reading(), [])
     returned = [n for n in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(make.Foundry.make)))) if isinstance(n, ast.Return)][-1]
-    speed = plan.Speed(1.0, 1.0, "float32", 0.0)
-    values = {f.name: speed if f.name == "speed" else [] if f.name == "notes" else 0 for f in dataclasses.fields(plan.Plan)}
+    ends = plan.Interval(0.0, 0.0, 0.0)
+    stub = SimpleNamespace(precision="", seconds=0, usd=0, flops=lambda params: 0, tokens_per_second=lambda params: 0)
+    given = {"seconds": ends, "joules": ends, "usd": ends, "probe": stub, "run": stub, "rates": stub, "spent": stub}
+    values = {f.name: given.get(f.name) for f in dataclasses.fields(plan.Plan)}
     made = {*cli.made_facts(nothing), *(f.name for f in dataclasses.fields(ledger.Artefact))}
     return {
         "make": {key.value for key in returned.value.keys},
         "data": {*corpus.Report.model_fields, "documents_shown", "rows", "fingerprint"},
-        "plan": set(plan.Plan(**values).plain()),
+        "plan": {*plan.Plan(**values).plain(), *dataclasses.asdict(ends), "plot", "versus"},
         "train": {"model", *(f.name for f in dataclasses.fields(train.Outcome))},
         "prove": {"model", "summary", *(f.name for f in dataclasses.fields(engine.Proof))},
         "sample": made,
-        "ledger": {*(f.name for f in dataclasses.fields(ledger.Totals)), "summary", "lines", "forecasts"},
+        "ledger": {
+            *(f.name for f in (*dataclasses.fields(ledger.Totals), *dataclasses.fields(calibration.Calibration))),
+            *("summary", "lines", "forecasts", "calibration", "plot"),
+        },
         "doctor": {*doctor.plain([]), *(f.name for f in dataclasses.fields(doctor.Finding))},
         "new": {"settings"},
+        "law fit": {
+            *lawtable.Fitted(_SERIES, None, None, []).plain(),
+            *(f.name for f in dataclasses.fields(lawtable.At)),
+            "p10",
+            "p50",
+            "p90",
+        },
+        "law score": {
+            *lawtable.score_facts([]),
+            *lawtable.Scored(_SERIES, 0.6, None, None).plain(),
+            *lawtable.together([_POINT]),
+            *_POINT[0],
+        },
     }
 
 
@@ -119,6 +151,8 @@ def test_every_command_in_the_docs_is_one_that_the_command_line_knows():
                 verb, *arguments = words[:end]
                 if verb == "--help":
                     continue
+                if hasattr(COMMANDS.get(verb), "commands") and arguments:
+                    verb, *arguments = f"{verb} {arguments[0]}", *arguments[1:]
                 assert verb in VERBS, f"{page.name}: {line}"
                 try:
                     if "--help" not in arguments:
@@ -260,6 +294,10 @@ def book(tmp_path):
         made.outcome(made.forecast(run, "train_seconds", 1, 2, 3, "seconds", "guess"), 2.5)
         for text, kept in (("a", True), ("b", False)):
             made.artefact(ledger.Artefact(ledger.artefact_id(text), "tune", "tunes", run, text, kept=kept, why="a copy: 0.1", distance=0.5))
+        made.point(
+            run, "k", {"params": 120_000, "tokens": 1_000_000, "bits_per_byte": 2.1, "flops": 7.2e11, "seconds": 3.0, "status": "done"}
+        )
+        made.probe(run, "this machine", {"params": 120_000, "dtype": "float32", "tokens_per_second": 1e5})
         made.note(run, "late")
         made.finish_run(run, "done")
     connection = sqlite3.connect(tmp_path / ".cupola" / "ledger.db")
@@ -279,6 +317,14 @@ def test_every_query_in_the_docs_finds_something(book):
     assert len(queries) >= 3
     for query in queries:
         assert book.execute(query).fetchall(), query
+
+
+def test_every_key_of_a_forecast_and_of_its_score_is_in_the_docs(tmp_path):
+    with ledger.open(tmp_path) as made:
+        made.forecast(made.start_run("make", "tunes"), "train_seconds", 1, 2, 3, "seconds", "guess")
+        keys = {*made.forecasts()[0], *(f.name for f in dataclasses.fields(calibration.Calibration))}
+    said = sections(read("ledger.md"), 2)["Forecasts, and how often they held"]
+    assert keys <= set(re.findall(r"`(\w+)`", said.partition("For a program")[2]))
 
 
 def test_every_kind_of_row_is_in_the_docs():

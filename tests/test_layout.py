@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ORDER = """errors units config hardware ledger meter sources media scrub duplicates corpus tokens model checkpoint modeldir gguf engine
-           ngram evaluate plot points law train ladder project plan compose page make look doctor show cli""".split()
+ORDER = """errors units config hardware ledger calibration meter sources media scrub duplicates corpus tokens model checkpoint modeldir gguf engine
+           ngram evaluate plot lawplot points law lawtable train ladder compose page project plan make look doctor show cli""".split()
 
 
 def _imports(path):

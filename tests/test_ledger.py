@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
 import os
 import random
@@ -123,6 +125,7 @@ def test_a_forecast_stands_beside_its_outcome(book):
     run = book.start_run("plan", "reels")
     inside = book.forecast(run, "bits_per_byte", 1.5, 1.6, 1.7, "bits/byte", "dial")
     outside = book.forecast(run, "seconds", 240, 250, 260, "s", "measured throughput")
+    assert [f["at"] for f in book.forecasts()] == [line["at"] for line in book.lines() if line["what"] == "forecast"]
     book.outcome(inside, 1.61)
     assert [f["inside"] for f in book.forecasts()] == [True, None]
     book.outcome(outside, 300)
@@ -130,6 +133,65 @@ def test_a_forecast_stands_beside_its_outcome(book):
         ("bits_per_byte", 1.61, True),
         ("seconds", 300, False),
     ]
+
+
+POINT = {"params": 120_000, "tokens": 1_200_000, "unique_tokens": 4e5, "bits_per_byte": 2.31, "flops": 8.6e11, "status": "done"}
+
+
+def test_the_points_of_a_ladder_come_back_by_key_oldest_first_also_one_that_diverged(book):
+    run = book.start_run("plan", "reels")
+    first = book.point(run, "reels/1", POINT)
+    book.point(run, "other", POINT)
+    book.point(None, "reels/1", POINT | {"bits_per_byte": None, "status": "diverged"})
+    one, two = book.points("reels/1")
+    assert one == {**POINT, "id": first, "run": run, "at": book.lines()[1]["at"], "key": "reels/1"}
+    assert (two["run"], two["bits_per_byte"], two["status"]) == (None, None, "diverged")
+    assert [p["key"] for p in book.points()] == ["reels/1", "other", "reels/1"]
+    assert book.points("nothing like it") == []
+
+
+def test_what_was_measured_of_a_machine_comes_back_newest_last(book):
+    run = book.start_run("plan", "reels")
+    for speed in (1e5, 1.1e5):
+        book.probe(run, "16 cores of this kind", {"dtype": "float32", "tokens_per_second": speed})
+    book.probe(run, "another", {"watts": 21.0})
+    assert [p["tokens_per_second"] for p in book.probes("16 cores of this kind")] == [1e5, 1.1e5]
+    assert [p["key"] for p in book.probes()] == ["16 cores of this kind", "16 cores of this kind", "another"]
+    assert book.points() == []
+
+
+def test_points_and_probes_can_be_read_by_column_with_any_sqlite(book):
+    run = book.start_run("plan", "reels")
+    book.point(run, "reels/1", POINT)
+    book.probe(run, "this machine", {"dtype": "float32", "watts": 21.0})
+    other = sqlite3.connect(book.db_path)
+    assert other.execute("SELECT key, params, bits_per_byte, purpose FROM points").fetchall() == [("reels/1", 120_000, 2.31, None)]
+    assert other.execute("SELECT key, dtype, watts FROM probes").fetchall() == [("this machine", "float32", 21.0)]
+    other.close()
+
+
+def test_a_point_written_twice_counts_once_as_it_was_first_written(book):
+    run = book.start_run("plan", "reels")
+    for bits in (2.31, 2.32):
+        assert book.point(run, "reels/1", POINT | {"bits_per_byte": bits}, id="rung-1") == "rung-1"
+    assert [p["bits_per_byte"] for p in book.points()] == [2.31]
+    with pytest.raises(ValueError, match="already, for something that is not a probe"):
+        book.probe(run, "this machine", {}, id="rung-1")
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"at": "noon", "run": "mine"}, "every row has its own at, run: the facts of a point need another name for theirs"),
+        ({"key": "another"}, "every row has its own key"),
+        ({"bits_per_byte": float("nan")}, "not JSON compliant"),
+    ],
+)
+def test_facts_that_would_hide_a_rows_own_or_are_no_numbers_are_refused(book, facts, says):
+    with pytest.raises(ValueError, match=says):
+        book.point(None, "reels/1", facts)
+    assert book.points() == []
+    assert book.point(None, "reels/1", {"key": "reels/1"})
 
 
 def test_lines_tell_everything_as_it_happened_oldest_first(book):
@@ -571,7 +633,7 @@ def test_a_ledger_from_a_newer_cupola_is_refused_by_name_and_untouched(tmp_path)
     before = path.read_bytes()
     for use in (ledger.open, ledger.read):
         with pytest.raises(
-            DataError, match=r"cupola 7\.2\.0 wrote this ledger in its version 9; this is cupola .*, which knows version 1"
+            DataError, match=r"cupola 7\.2\.0 wrote this ledger in its version 9; this is cupola .*, which knows version 2"
         ) as e:
             use(tmp_path)
         assert e.value.fix == "use cupola 7.2.0 or newer; nothing was changed"
@@ -586,12 +648,168 @@ def test_a_ledger_from_an_older_cupola_is_brought_up_to_date_whole_or_not_at_all
     bad = (*ledger.MIGRATIONS, ("CREATE TABLE more (x)", "CREATE TABLE more (x)"))
     with pytest.raises(sqlite3.OperationalError):
         ledger._migrate(connection, path, bad)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(ledger.MIGRATIONS),)
     assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone() == (0,)
     ledger._migrate(connection, path, (*ledger.MIGRATIONS, ("CREATE TABLE more (x)",)))
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(ledger.MIGRATIONS) + 1,)
     assert connection.execute("SELECT usd FROM spends").fetchone() == (0.001,)
     connection.close()
+
+
+def version_1(project: Path, rows: int = 3) -> list[dict]:
+    """Leave a ledger as version 1 left it, with a row of each kind and `rows` long notes; returns its lines."""
+    path = project / ".cupola/ledger.db"
+    path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    ledger._migrate(connection, path, ledger.MIGRATIONS[:1])
+    with ledger.Book(connection, path, io.BytesIO()) as book:
+        run = book.start_run("make", "reels", id="run")
+        spend(book, run, id="spend")
+        book.outcome(book.forecast(run, "train_seconds", 1, 2, 3, "seconds", "guess"), 2.5)
+        book.artefact(tune(run, "abc", kept=True, why="likeliest"))
+        for n in range(rows):
+            book.note(run, f"{n} " + "x" * 1000, id=f"note-{n}")
+        book.finish_run(run, "done", id="end")
+        book.finish_run(run, "done", id="end")  # a row that was there already uses up a number
+        return book.lines()
+
+
+def test_a_migration_that_was_released_is_never_changed():
+    """Else two ledgers of one version would differ. A new need is a new migration."""
+    text = "\n".join(ledger.MIGRATIONS[0])
+    assert hashlib.sha256(text.encode()).hexdigest() == "fb86a333b5c93c3083f720007e4177e70aeb37cff44ce8b74406bb044358b19c"
+
+
+def test_a_ledger_of_version_1_keeps_every_row_with_its_number_and_goes_on(tmp_path):
+    before = version_1(tmp_path)
+    path = tmp_path / ".cupola/ledger.db"
+    other = sqlite3.connect(path)
+    (number,) = other.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rows'").fetchone()
+    other.execute("CREATE VIEW mine AS SELECT quantity, value FROM forecasts JOIN outcomes ON outcomes.forecast = forecasts.id")
+    other.commit()
+    with ledger.open(tmp_path) as book:
+        assert book.lines() == before
+        book.point("run", "reels/1", POINT)
+        spend(book, "run", id="spend")  # the retry of a row from before counts once
+        assert book.lines()[:-1] == before
+        assert book.lines()[-1]["seq"] == number + 1 > before[-1]["seq"] + 1
+        assert book.totals().usd == 0.001
+        assert [a.why for a in book.artefacts(kept=True)] == ["likeliest"]
+        assert book.integrity() == []
+    made = {name: sql for name, sql in other.execute("SELECT name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger', 'index')")}
+    assert made.pop("mine")
+    (tmp_path / "new").mkdir()
+    ledger.open(tmp_path / "new").close()
+    new = sqlite3.connect(tmp_path / "new/.cupola/ledger.db")
+    assert made == dict(new.execute("SELECT name, sql FROM sqlite_schema WHERE type IN ('view', 'trigger', 'index')"))
+    new.close()
+    assert other.execute("SELECT * FROM mine").fetchall() == [("train_seconds", 2.5)]  # what somebody added for themselves stays
+    for sql in ("DELETE FROM rows", "UPDATE rows SET body = '{}'"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            other.execute(sql)
+    other.close()
+
+
+def test_a_ledger_of_version_1_is_read_as_it_is(tmp_path):
+    before = version_1(tmp_path)
+    data = (tmp_path / ".cupola/ledger.db").read_bytes()
+    with ledger.read(tmp_path) as book:
+        assert book.lines() == before
+        assert [f["inside"] for f in book.forecasts()] == [True]
+        assert book.points() == book.probes() == []
+        assert book.totals().usd == 0.001
+    assert (tmp_path / ".cupola/ledger.db").read_bytes() == data
+
+
+def test_a_reader_that_was_there_first_sees_the_rows_through_the_migration(tmp_path):
+    before = version_1(tmp_path)
+    with ledger.read(tmp_path) as reader:
+        assert reader.lines() == before
+        with ledger.open(tmp_path) as book:
+            assert reader.lines() == before
+            book.point("run", "reels/1", POINT)
+            assert len(reader.points()) == 1
+
+
+def test_power_lost_at_any_statement_of_the_migration_loses_no_row(tmp_path):
+    before = version_1(tmp_path / "0", rows=40)
+    path, copies = tmp_path / "0/.cupola/ledger.db", []
+
+    def lose_power(_sql):
+        there = tmp_path / str(len(copies) + 1)
+        (there / ".cupola").mkdir(parents=True)
+        for name in ("ledger.db", "ledger.db-wal"):
+            if path.with_name(name).exists():
+                shutil.copyfile(path.with_name(name), there / ".cupola" / name)
+        copies.append(there)
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 4")  # pages: so that half a migration is on the disk when the power goes
+    connection.set_trace_callback(lose_power)
+    ledger._migrate(connection, path)
+    connection.close()
+    assert len(copies) > len(ledger.MIGRATIONS[1])
+    assert max((c / ".cupola/ledger.db-wal").stat().st_size for c in copies if (c / ".cupola/ledger.db-wal").exists()) > 40_000
+    for there in copies:
+        with ledger.read(there) as book:
+            assert book.lines() == before
+        with ledger.open(there) as book:
+            assert book.lines() == before
+            assert book.integrity() == []
+            assert book.point("run", "reels/1", POINT)
+
+
+MIGRATOR = """if True:
+    import os, signal, sqlite3, sys
+    from pathlib import Path
+    from cupola import ledger
+    path = Path(sys.argv[1]) / ".cupola/ledger.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 4")
+    connection.set_trace_callback(lambda sql: os.kill(os.getpid(), signal.SIGKILL) if sql.startswith(sys.argv[2]) else None)
+    ledger._migrate(connection, path)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.parametrize("at", ["DROP TABLE rows", "CREATE TRIGGER no_delete", "COMMIT"])
+def test_a_kill_in_the_middle_of_the_migration_loses_nothing(tmp_path, at):
+    before = version_1(tmp_path, rows=40)
+    killed = subprocess.run([sys.executable, "-c", MIGRATOR, str(tmp_path), at], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with ledger.open(tmp_path) as book:
+        assert book.lines() == before
+        assert book.integrity() == []
+        assert book.point("run", "reels/1", POINT)
+
+
+def test_a_disk_too_full_for_the_migration_leaves_the_ledger_as_it_was(tmp_path):
+    before = version_1(tmp_path, rows=40)
+    path = tmp_path / ".cupola/ledger.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0] + 2}")
+    with pytest.raises(MachineError, match="the disk is full\n  free some space and go on"), ledger._plainly(path):
+        ledger._migrate(connection, path)
+    connection.close()
+    assert ledger_lines(tmp_path) == before
+    ledger.open(tmp_path).close()
+    assert ledger_lines(tmp_path) == before
+
+
+def ledger_lines(project):
+    with ledger.read(project) as book:
+        return book.lines()
+
+
+def test_a_file_whose_writer_died_before_its_first_row_is_no_ledger_yet_and_can_be_begun(tmp_path):
+    (tmp_path / ".cupola").mkdir()
+    (tmp_path / ".cupola/ledger.db").touch()
+    with pytest.raises(DataError, match="no ledger yet: nothing was run or spent here"):
+        ledger.read(tmp_path)
+    with ledger.open(tmp_path) as book:
+        spend(book, book.start_run("make", "reels"))
+    assert ledger_read(tmp_path).usd == 0.001
 
 
 def test_there_is_nothing_to_read_before_anything_was_spent(tmp_path):
