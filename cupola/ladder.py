@@ -502,6 +502,7 @@ def design(
     watched documents reads (`look_tokens`).
     Raises OverBudget saying how long the least ladder takes.
     """
+    assert (speed.vocab_size, speed.length) == (vocab_size, length), "a probe of other shapes"
     settings = settings or TrainConfig(length=length)
     costs = Costs(speed, settings.decay, watch_tokens)
     shapes = sizes(vocab_size, length, min(2e8, max(1.0, largest or 4 * pass_tokens)))
@@ -651,7 +652,7 @@ def point_key(corpus: str, tokenizer: str, settings: TrainConfig) -> str:
     corpus, tokenizer: fingerprints. Params, rate and seed are left out of the settings: they are in a point's own id.
     """
     plain = settings.model_dump(mode="json", exclude={"params", "learning_rate", "seed", "vocab_size"})
-    return _hash(corpus, tokenizer, _code(), plain)[:16]
+    return _hash(corpus, tokenizer, _code(), plain, warmup_steps(settings))[:16]
 
 
 @functools.cache
@@ -802,11 +803,8 @@ class _Climber:
         """Steps at which a trunk like this rung's can be gone on from, and the run folder of each."""
         found: dict[int, Path] = {}
         for folder in sorted(self.folder.glob(f"trunk-{self._trunk_id(rung)}-*")):
-            if not (folder / "plan.json").exists():
-                continue
-            for step in train.read_plan(folder).keep:
-                if self._whole(folder / "checkpoints" / train.name_of(step)):
-                    found[step] = folder
+            plan = _plan(folder)
+            found |= {s: folder for s in (plan.keep if plan else ()) if self._whole(folder / "checkpoints" / train.name_of(s))}
         return found
 
     def _whole(self, place: Path) -> bool:
@@ -843,11 +841,25 @@ class _Climber:
             trunks[self._trunk_id(rung)].append(rung)
         with ThreadPoolExecutor(self.abreast, "cupola-rung") as pool:
             try:
-                for _ in pool.map(lambda group: [self._rung(r) for r in group], trunks.values()):
-                    pass
-            except BaseException:
+                ends = list(pool.map(self._trunk_of, trunks.values()))
+            except BaseException:  # Ctrl-C
                 self.stop = True
                 raise
+        for error in ends:
+            if error:
+                raise error
+
+    def _trunk_of(self, rungs: Sequence[Rung]) -> Exception | None:
+        """The rungs of one trunk; the error that ended them, and with them all others."""
+        try:
+            for rung in rungs:
+                self._rung(rung)
+        except _Stopped:
+            pass
+        except Exception as e:
+            self.stop = True
+            return e
+        return None
 
     def _find_rate(self) -> float:
         """The rate at which the rungs are run: another than the configured only where it wins by far more than the noise."""
@@ -912,7 +924,7 @@ class _Climber:
         begin, leaves = going_on(kept, wanted)
         if leaves:
             folder = self._unfinished(rung, leaves) or self.folder / f"trunk-{self._trunk_id(rung)}-{begin:06d}-{_hash(leaves)[:6]}"
-            if (folder / "outcome.json").exists():  # finished once, and its checkpoints are damaged
+            if _outcome(folder):  # finished once, and its checkpoints are damaged
                 shutil.rmtree(folder)
             start = Trunk(folder=os.path.relpath(kept[begin], folder), step=begin) if begin else None
             changes = {"max_steps": leaves[-1], "cool": False, "keep": tuple(leaves), "trunk": start}
@@ -925,8 +937,8 @@ class _Climber:
     def _unfinished(self, rung: Rung, leaves: Sequence[int]) -> Path | None:
         """A run of this trunk that was killed on its way to the same places."""
         for folder in sorted(self.folder.glob(f"trunk-{self._trunk_id(rung)}-*")):
-            begun = (folder / "plan.json").exists() and not (folder / "outcome.json").exists()
-            if begun and set(leaves) <= set(train.read_plan(folder).keep):
+            plan = _plan(folder)
+            if plan and set(leaves) <= set(plan.keep) and not _outcome(folder):
                 return folder
         return None
 
@@ -996,11 +1008,11 @@ class _Climber:
 
     def _buy(self, rung: Rung, folder: Path, planned: float, **changes: Any) -> Outcome | None:
         """Train one run folder to its end, from wherever it is; None if its loss became infinite or not a number. Raises _Cut."""
-        if (folder / "outcome.json").exists():
-            return Outcome(**json.loads((folder / "outcome.json").read_text("utf-8")))
+        if known := _outcome(folder):
+            return known
         if self.check:
             self.check()
-        if not (folder / "plan.json").exists():
+        if not _plan(folder):
             train.write_plan(folder, self._run_plan(rung, folder, **changes))
         before, name = train.spent(folder), f"ladder: {units.count(rung.params)} parameters"
         held = threading.Event()
@@ -1018,7 +1030,7 @@ class _Climber:
             self.progress(name, min(1.0, (self.planned_done + planned * t.step / t.max_steps) / max(1e-9, self.plan.seconds)))
             if self.stop:
                 raise _Stopped
-            if self.left() <= 0:
+            if self.left() <= 0 and t.step < t.max_steps:
                 raise _Cut
 
         try:
@@ -1099,6 +1111,22 @@ class _Climber:
                 last = max(kept)
                 found[rung.params] = kept[last], last
         return found
+
+
+def _plan(folder: Path) -> RunPlan | None:
+    """Of a run folder; None where there is none yet, or a kill cut it short."""
+    try:
+        return train.read_plan(folder)
+    except CheckpointError:
+        return None
+
+
+def _outcome(folder: Path) -> Outcome | None:
+    """Of a finished run; None where it is not finished, or a kill cut its last file short."""
+    try:
+        return Outcome(**json.loads((folder / "outcome.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _leaf(folder: Path, step: int) -> _Leaf:

@@ -59,8 +59,9 @@ class ModelConfig(Config):
 def dial(params: float, vocab_size: int, max_position_embeddings: int = 256) -> ModelConfig:
     """The shape whose parameter count is nearest to `params` (embeddings counted), by the proportions measured to work.
 
-    Width in steps of 32 (16 below 128), a layer per 32 to 48 of width (4 at 128, 6 at 256), heads of 64 (32 and less below 128), MLP of
-    8/3 width rounded to 32.
+    Width in steps of 32 (16 below 128), four layers or one per 32 to 48 of width where that is more (6 at 256), heads of 64 (32 and less
+    below 128), MLP of 8/3 width rounded to 32. Never fewer than four layers: with two, what a tune repeats is learnt after three million
+    tokens or by luck; with four, after one million every time (LOG.md, 2026-11-25).
     """
     shapes = (
         _shape(width, depth, vocab_size, max_position_embeddings)
@@ -71,7 +72,7 @@ def dial(params: float, vocab_size: int, max_position_embeddings: int = 256) -> 
 
 
 def _depths(width: int) -> range:
-    return range(max(2, width // 48), max(2, width // 32) + 1)
+    return range(max(4, width // 48), max(4, width // 32) + 1)
 
 
 def _shape(width: int, depth: int, vocab_size: int, length: int) -> ModelConfig:

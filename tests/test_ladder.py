@@ -81,7 +81,7 @@ class Clock:
         return self.now
 
 
-class Killed(BaseException):
+class Killed(Exception):
     """What a SIGKILL is to a fake trainer."""
 
 
@@ -398,6 +398,24 @@ def test_whenever_it_is_killed_no_step_is_paid_twice(deaths, abreast, small_corp
     assert made["broken"].points == [
         dataclasses.replace(p, seconds=q.seconds) for p, q in zip(*(m.points for m in made.values()), strict=True)
     ]
+
+
+def test_files_that_a_kill_cut_short_are_written_again(climb):
+    trainer = FakeTrainer()
+    climb(plan_of(rung(lengths=(10,))), trainer)
+    (trunk,) = climb.folder.glob("trunk-*")
+    (trunk / "outcome.json").write_text('{"steps": 6, "pla')
+    for half in ("", '{"model": {"vo'):
+        (climb.folder / f"{trunk.name[:19]}-000006-{len(half)}").mkdir()
+        (climb.folder / f"{trunk.name[:19]}-000006-{len(half)}" / "plan.json").write_text(half)
+    climb.book.rows["point"].clear()
+    made = climb(plan_of(rung(lengths=(10, 20))), trainer)
+    assert [p.status for p in made.points] == ["done", "done"]
+    branch = climb.folder / f"branch-{made.points[0].id}"
+    climb.book.rows["point"].clear()
+    branch.mkdir()
+    (branch / "plan.json").write_text("{")
+    assert climb(plan_of(rung(lengths=(10, 20))), trainer).points[0].bits_per_byte == made.points[0].bits_per_byte
 
 
 def test_a_damaged_trunk_is_trained_again_not_taken_for_one_that_diverged(climb):

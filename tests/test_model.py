@@ -32,7 +32,7 @@ def test_the_counts_are_those_of_the_module():
 
 
 def test_the_dial_comes_near_what_it_is_asked_for():
-    for params in (60_000, 100_000, 940_000, 6_000_000, 50_000_000):
+    for params in (90_000, 150_000, 940_000, 6_000_000, 50_000_000):
         assert 0.75 < count_parameters(dial(params, 1024)) / params < 1.33
     assert (dial(935_040, 1024).hidden_size, dial(935_040, 1024).num_hidden_layers) == (128, 4)
     assert batch_tokens(dial(935_040, 1024)) == 2_048
@@ -64,3 +64,7 @@ def test_logits_do_not_look_ahead():
     other[0, 20:] = 7
     with torch.no_grad():
         assert torch.allclose(network(input_ids=ids).logits[0, :20], network(input_ids=other).logits[0, :20], atol=1e-6)
+
+
+def test_no_size_has_fewer_than_four_layers():
+    assert min(dial(params, 1024).num_hidden_layers for params in (1, 90_000, 300_000, 940_000)) == 4

@@ -76,13 +76,13 @@ def test_the_choice_is_the_one_a_search_over_everything_finds():
     assert chosen.loss == pytest.approx(min(losses.values()), rel=2e-3)
 
 
-@given(st.floats(5, 3000), st.floats(1.5, 20))
+@given(st.floats(10, 3000), st.floats(1.5, 20))
 @settings(max_examples=25, deadline=None)
 def test_more_time_never_makes_the_expected_loss_worse(seconds, factor):
     assert decide(seconds=seconds * factor).loss <= decide(seconds=seconds).loss * 1.001
 
 
-@given(st.floats(5, 3000))
+@given(st.floats(10, 3000))
 @settings(max_examples=25, deadline=None)
 def test_a_choice_never_takes_more_time_than_there_is(seconds):
     assert decide(seconds=seconds).seconds <= seconds * 1.0001
