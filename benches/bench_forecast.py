@@ -51,7 +51,7 @@ class Pair:
     minutes: float
     seed: int = 0
     params: float | None = None
-    ladder: float = 0.2
+    ladder: float = 0.22
 
     @property
     def name(self) -> str:

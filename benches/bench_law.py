@@ -141,7 +141,7 @@ def _three(row: dict[str, Any]) -> str:
 
 
 def repeats(every: Sequence[Series]) -> dict[str, float] | None:
-    """Mean relative error below LOW_LOSS of a law refitted to the runs that repeat data: fitted to those alone, and to all."""
+    """Mean relative error of the formula below LOW_LOSS, refitted to the runs that repeat data: to those alone, and to all."""
     for series in every:
         if series.unique_tokens is None:
             continue
@@ -151,8 +151,8 @@ def repeats(every: Sequence[Series]) -> dict[str, float] | None:
             made = law.fit(
                 series.params[used], series.tokens[used], series.loss[used], series.unique_tokens[used], flops=_flops(series, used)
             )
-            value = made.loss(series.params[low], series.tokens[low], series.unique_tokens[low])
-            errors[name] = float(np.mean(np.abs(value / series.loss[low] - 1)))
+            off = law.refit_errors(made, series.params[low], series.tokens[low], series.loss[low], series.unique_tokens[low])
+            errors[name] = float(off.mean())
         log(f"repeats  mean error below loss {LOW_LOSS}, {int(low.sum())} runs: " + ", ".join(f"{v:.2%} {k}" for k, v in errors.items()))
         return errors
     return None
@@ -163,17 +163,28 @@ def _flops(series: Series, used: np.ndarray) -> np.ndarray | None:
 
 
 def exponents(every: Sequence[Series]) -> list[dict[str, Any]]:
-    """The exponent of the compute-optimal size, where it was published."""
+    """The exponent of the compute-optimal size where it was published: along the runs' own compute, as there, and of the formula alone."""
     rows = []
     for series in every:
         if series.name in EXPONENTS:
             made = law.fit(series.params, series.tokens, series.loss, series.unique_tokens, flops=series.flops)
-            published, low, high = EXPONENTS[series.name]
-            rows.append(
-                {"series": series.name, "a": made.a, "published": published, "low": low, "high": high, "inside": low <= made.a <= high}
-            )
-            log(f"exponent {made.a:.3f}, published {published} ({low} to {high}): {series.name}")
+            (published, low, high), found = EXPONENTS[series.name], frontier(made, series)
+            bounds = {"published": published, "low": low, "high": high}
+            rows.append({"series": series.name, "a": found, "formula_a": made.a, **bounds, "inside": low <= found <= high})
+            log(f"exponent {found:.3f} (formula {made.a:.3f}), published {published} ({low} to {high}): {series.name}")
     return rows
+
+
+def frontier(made: law.ScalingLaw, series: Series) -> float:
+    """Slope of log N* over log C, N* the size of least forecast loss at compute C = 6ND, C over the range of the runs.
+
+    Where N* is at the end of the sizes that were run, it is not known, and that C is left out.
+    """
+    flops = np.geomspace(6 * (series.params * series.tokens).min(), 6 * (series.params * series.tokens).max(), 12)
+    sizes = np.geomspace(series.params.min() / 1.5, series.params.max() * 1.5, 400)
+    best = made.loss(sizes[None], flops[:, None] / 6 / sizes[None]).argmin(axis=1)
+    known = (best > 0) & (best < len(sizes) - 1)
+    return float(np.polyfit(np.log(flops[known]), np.log(sizes[best[known]]), 1)[0]) if known.sum() > 2 else float("nan")
 
 
 def seconds(rounds: int) -> list[float]:

@@ -132,7 +132,7 @@ def rows_a_step(config: ModelConfig, length: int, tokens: int | None = None) -> 
 
 # --- the probe ------------------------------------------------------------------------------------------------------------------------
 
-PROBED = (50_000, 200_000, 750_000, 3_000_000)  # parameters
+PROBED = (80_000, 300_000, 1_000_000)  # parameters
 OFF = 0.3  # a remembered speed that is off by more than this share is measured anew
 SCORING = 2.5  # tokens scored in the time of one trained, where it was not measured: a third of the work, in float32
 
@@ -321,7 +321,8 @@ SNAP = 1.08  # and so is the time, in steps of this factor: with 2% less time, 8
 SHARE_OF_DOCUMENTS = 0.25  # that a run reads which shows what repeats are worth
 REPEATS = 2.0  # passes of the final run from which on that is worth knowing
 BEND = 1_000_000  # tokens: on small corpora losses fall otherwise before and after about so many
-TOP_TOKENS = 0.3  # a parameter, that the largest size reads at least
+TOP_WEIGHT = 2.5  # the largest size's time over another's: it is the one that the final run is most like, and may go on from
+TOP_TOKENS = 1.5  # a parameter, that the largest size reads at least
 MOST_PASSES = 40  # over the corpus, of any run
 OVERHEAD = 1.04  # reading rows and writing checkpoints, as a factor of the steps' time (LOG.md, 2026-11-25)
 START_SECONDS = 0.3  # a run costs before its first step
@@ -544,13 +545,16 @@ class _Builder:
         return self._design(self.shortest)
 
     def fill(self, seconds: float) -> Design | None:
-        """The form's runs made longer, the cheapest size's first, until no length more fits; None where the form does not fit."""
+        """The form's runs made longer, the cheapest size's first, until no length more fits; None where the form does not fit.
+
+        The largest size counts as cheaper than it is, by TOP_WEIGHT.
+        """
         places, design = list(self.shortest), self.least()
         if design.seconds > seconds:
             return None
         open_ = set(range(len(places)))
         while open_:
-            i = min(open_, key=lambda i: self.costs.bill([self._rung(i, places[i])]))
+            i = min(open_, key=lambda i: self.costs.bill([self._rung(i, places[i])]) / (TOP_WEIGHT if i == len(places) - 1 else 1.0))
             longer = [p + (j == i) for j, p in enumerate(places)]
             if longer[i] > self.longest[i] or (made := self._design(longer)).seconds > seconds:
                 open_.remove(i)

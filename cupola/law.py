@@ -58,7 +58,8 @@ SIZES, NOISES, FADES = (0.003, 0.01, 0.03, 0.09), (0.002, 0.006, 0.018), (0.0, 0
 SIZE, NOISE = 0.03, 0.008  # medians of the priors of size and noise; a factor e either way is one sd
 TEMPER = 0.5
 BEATEN, BEATEN_MOST = 0.5, 0.3
-PRIOR_STRETCH = 0.9
+PRIOR_STRETCH, FEW = 0.8, 16
+REPEATED = 0.1
 ORIGINS = (0.85, 0.7, 0.55, 0.4)  # shares of the log-compute range at which a rolling origin refits
 
 
@@ -96,7 +97,7 @@ class _Posterior:
 
     theta: np.ndarray  # (8,) log E, log a, log b, log alpha, log beta, log k, log R_D, log R_N; a, b: the terms at the centre
     cov: np.ndarray  # (8, 8)
-    at: np.ndarray  # (n, 2) where the runs are, log N' and log D', centred
+    at: np.ndarray  # (n, 3) where the runs are: log N, log D, log of epochs
     pull: np.ndarray  # (n,) inverse covariance times what the formula leaves over
     inverse: np.ndarray  # (n, n) of the runs' covariance
     jacobian: np.ndarray  # (n, 8)
@@ -105,7 +106,7 @@ class _Posterior:
     centre: tuple[float, float]
     top: float  # log 6ND of the top run
     bound: float | None
-    keep: float  # share of the discrepancy that is used: under one only where all of it would let loss rise with tokens
+    tokens: tuple[float, float]  # logs of the tokens between which the discrepancy may bend the curve
     bend: tuple[float, float]  # (change of slope, log of the most tokens): an acceleration seen, (0, 0) without
 
 
@@ -142,9 +143,17 @@ class ScalingLaw:
         return np.exp(self._curve(*self._place(params, tokens, unique_tokens)))
 
     def loss(self, params: Column, tokens: Column, unique_tokens: Column | None = None) -> np.ndarray:
-        """The middle forecast: formula and discrepancy; broadcasts. It does not rise with tokens."""
-        lN, lD, lU = self._place(params, tokens, unique_tokens)
-        return np.exp(self._curve(lN, lD, lU) + self._fit.keep * self._covariance(lN, lD, lU)[0] @ self._fit.pull)
+        """The middle forecast: formula and discrepancy; broadcasts. It does not rise with tokens: one could have stopped earlier."""
+        place = self._place(params, tokens, unique_tokens)
+        shape, (lN, lD, lU) = place[0].shape, (None if v is None else v.ravel() for v in place)
+        here = self._raw(lN, lD, lU)
+        pairs, which = np.unique(np.stack([lN, lN if lU is None else lU], 1), axis=0, return_inverse=True)
+        which, steps = which.ravel(), np.linspace(*self._fit.tokens, 64)
+        best = np.minimum.accumulate(self._raw(*np.broadcast_arrays(pairs[:, :1], steps), None if lU is None else pairs[:, 1:]), axis=1)
+        after = np.searchsorted(steps, lD)  # the first step of at least so many tokens
+        here = np.where(after < len(steps), np.maximum(here, best[which, np.minimum(after, len(steps) - 1)]), here)
+        here = np.where(after > 0, np.minimum(here, best[which, np.maximum(after - 1, 0)]), here)
+        return np.exp(here).reshape(shape)
 
     def predict(self, params: Column, tokens: Column, unique_tokens: Column | None = None, *, flops: Column | None = None) -> Prediction:
         """The 80% interval of a run's loss. Raises LadderTooShort beyond REACH times the top run's compute."""
@@ -163,13 +172,13 @@ class ScalingLaw:
         """As predict(), however far out: for drawing and for scoring, not for spending."""
         fit, place = self._fit, self._place(params, tokens, unique_tokens)
         cov, scale = self._covariance(*place)
-        log_loss, slope = _model(fit.theta[None], *(None if v is None else v.reshape(-1) for v in place), fit.centre, fit.bound)
+        _, slope = _model(fit.theta[None], *(None if v is None else v.reshape(-1) for v in place), fit.centre, fit.bound)
         gain = cov.reshape(-1, len(fit.pull)) @ fit.inverse
         unsure = slope[0] - gain @ fit.jacobian
         var = scale.ravel() ** 2 - (gain * cov.reshape(gain.shape)).sum(1) + np.einsum("ri,ij,rj->r", unsure, fit.cov, unsure)
         bend = fit.bend[0] * np.maximum(place[1].ravel() - fit.bend[1], 0)
         half = Z80 * np.sqrt(self.stretch**2 * np.maximum(var + fit.hyper[1] ** 2, 0) + bend**2).reshape(place[0].shape)
-        middle = np.exp(log_loss[0].reshape(half.shape) + fit.keep * cov @ fit.pull)
+        middle = np.exp(self._raw(*place))
         return Prediction(middle * np.exp(-half), middle, middle * np.exp(half))
 
     def _place(self, params: Column, tokens: Column, unique_tokens: Column | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -180,17 +189,21 @@ class ScalingLaw:
         lN, lD, lU = np.broadcast_arrays(lN, lD, np.log(np.where(np.isnan(U), np.inf, U)))
         return lN, lD, np.minimum(lU, lD)
 
+    def _raw(self, lN: np.ndarray, lD: np.ndarray, lU: np.ndarray | None) -> np.ndarray:
+        return self._curve(lN, lD, lU) + self._covariance(lN, lD, lU)[0] @ self._fit.pull
+
     def _curve(self, lN: np.ndarray, lD: np.ndarray, lU: np.ndarray | None) -> np.ndarray:
         return _curve(self._fit.theta, *_worth(lN, lD, lU, self._fit.theta[6:], self._fit.centre)[:2], self._fit.bound)
 
     def _covariance(self, lN: np.ndarray, lD: np.ndarray, lU: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(..., n) covariance of the discrepancy here with the runs, and its own size here."""
-        x, y, *_ = _worth(lN, lD, lU, np.log([R_D, R_N]), self._fit.centre)
-        X, Y = self._fit.at.T  # past the most tokens, and the most per parameter, that any run saw, it stays as it is there
-        y = np.minimum(y, np.maximum(Y.max(), x + (Y - X).max()))
+        X, Y, Z = self._fit.at.T  # past the most tokens, and the most per parameter, that any run saw, it stays as it is there
+        most = np.clip(lN + (Y - X).max(), Y.max(), Y.max() + 3)
+        y, z = np.minimum(lD, most), np.minimum(_repeated(lD, lU), Z.max())
         size, _, fade = self._fit.hyper
         scale = size * np.exp(fade * np.maximum(self._fit.top - lN - lD, 0))
-        return scale[..., None] * self._fit.scale * _matern(x, y, self._fit.at), scale
+        here = np.stack([lN, y, z], -1)
+        return _kernel(here, self._fit.at, scale, self._fit.scale), np.hypot(scale, REPEATED * z)
 
 
 # The formula and its slopes.
@@ -245,11 +258,20 @@ def _model(theta, lN, lD, lU, centre, bound):
     return np.log(loss), J
 
 
-def _matern(x, y, at):
-    """(..., n) Matern 5/2 correlation with the runs, distances in log C and log D/N over LENGTH."""
-    dx, dy = x[..., None] - at[:, 0], y[..., None] - at[:, 1]
-    r = np.sqrt(5 * (np.square(dx + dy) + np.square(dy - dx))) / LENGTH
+def _repeated(lD, lU):
+    """How much was repeated, as the discrepancy sees it: 0 when all is fresh, 1 where R_D (e - 1) repeats are used up."""
+    return np.zeros_like(lD) if lU is None else np.log1p(np.expm1(np.maximum(lD - lU, 0)) / R_D)
+
+
+def _matern(r):
     return (1 + r + r * r / 3) * np.exp(-r)
+
+
+def _kernel(here, at, scale_here, scale_at):
+    """(..., m, n) covariance of the discrepancy between places here (m, 3) and at (n, 3) of these sizes (..., m), (..., n)."""
+    x, y, z = np.moveaxis(here[..., None, :] - at, -1, 0)
+    r = np.sqrt(5 * (np.square(x + y) + np.square(y - x) + np.square(2 * z))) / LENGTH
+    return (scale_here[..., None] * scale_at[..., None, :] + REPEATED**2 * here[..., None, 2] * at[:, 2]) * _matern(r)
 
 
 # The fit: one Levenberg-Marquardt for many problems at once (starts, or grid points of the discrepancy).
@@ -289,7 +311,7 @@ def _prepare(N, D, L, U, C, form: str, bound: float | None) -> _Runs:
     turn[3, 5] = turn[4, 5] = 1  # the prior is on alpha k and beta k, what the slopes are, not on alpha and beta
     sd = np.array([SHARE_SD, TERM_SD, TERM_SD, EXPONENT_SD, EXPONENT_SD, K_SD, REPEATS_SD, REPEATS_SD])
     free = np.array([True] * 5 + [form != "chinchilla", U is not None, U is not None])
-    at = np.stack([x - centre[0], y - centre[1]], 1)
+    at = np.stack([lN, lD, _repeated(lD, lU)], 1)
     return _Runs(lN, lD, lU, ll, lC, centre, at, beaten, mean, turn.T @ np.diag(sd**-2.0) @ turn, free, bound)
 
 
@@ -332,8 +354,8 @@ def _given(runs: _Runs, hyper, theta, rounds: int = 15):
     size, noise, fade = hyper.T[:, :, None]
     top = (runs.lN + runs.lD).max()
     scale = size * np.exp(fade * (top - runs.lN - runs.lD))
-    kernel = _matern(runs.at[:, 0], runs.at[:, 1], runs.at) * scale[:, :, None] * scale[:, None]
-    own = noise**2 + np.square(BEATEN * np.minimum(runs.beaten, BEATEN_MOST))
+    kernel = _kernel(runs.at, runs.at, scale, scale)
+    own = noise**2 + np.square(BEATEN * np.minimum(runs.beaten, BEATEN_MOST) * np.exp(-runs.at[:, 2]))
     diagonal = np.arange(len(runs.ll))
 
     def invert(variance):
@@ -371,8 +393,10 @@ def _posterior(runs: _Runs, hyper, theta) -> tuple[_Posterior, float]:
     """The fit under one (size, noise, fade), and its log evidence."""
     t, evidence, r, J, inverse, scale, cov = _given(runs, np.array([hyper]), theta[None])
     pull = inverse[0] @ r[0]
-    top = float((runs.lN + runs.lD).max())
-    made = _Posterior(t[0], cov[0], runs.at, pull, inverse[0], J[0], scale[0], tuple(hyper), runs.centre, top, runs.bound, 1.0, (0.0, 0.0))
+    top, most = float((runs.lN + runs.lD).max()), float(runs.lD.max() + 3)
+    made = _Posterior(
+        t[0], cov[0], runs.at, pull, inverse[0], J[0], scale[0], tuple(hyper), runs.centre, top, runs.bound, (float(runs.lD.min()), most), (0.0, 0.0)
+    )
     return made, float(evidence[0])
 
 
@@ -432,14 +456,15 @@ def _rolling(made: _Posterior, form: str, columns, bound: float | None) -> list[
     return errors
 
 
-def _stretch(errors: list[OriginError]) -> float:
+def _stretch(errors: list[OriginError], n: int) -> float:
     """sd that came true over sd foretold: the prior's, and from four runs on its geometric mean with this ladder's own (within 0.2 to 3)."""
     ratios = [abs(e.ratio) for e in errors if e.beaten < 0.1]
+    prior = PRIOR_STRETCH * math.sqrt(1 + FEW / n)
     if not ratios:
-        return PRIOR_STRETCH
+        return prior
     own = min(3.0, max(0.2, float(np.median(ratios)) / 0.6745))
     trust = 0.5 * min(1.0, len(ratios) / 4)
-    return PRIOR_STRETCH ** (1 - trust) * own**trust
+    return prior ** (1 - trust) * own**trust
 
 
 def _intervals(made: _Posterior, stretch: float) -> dict[str, tuple[float, float]]:
@@ -455,16 +480,6 @@ def _intervals(made: _Posterior, stretch: float) -> dict[str, tuple[float, float
     half = Z80 * stretch * math.sqrt(max(made.cov[3, 3] + made.cov[4, 4] - 2 * made.cov[3, 4], 0))
     out["a"] = tuple(1 / (1 + math.exp(t[3] - t[4] - side * half)) for side in (-1, 1))
     return out
-
-
-def _keep(law: ScalingLaw, N: np.ndarray, D: np.ndarray) -> float:
-    """The largest share of the discrepancy with which loss nowhere rises with tokens, from the smallest size to thirty times the largest."""
-    sizes, tokens = np.geomspace(N.min(), 30 * N.max(), 12)[:, None], np.geomspace(D.min(), 300 * D.max(), 48)
-    formula, all_of_it = np.log(law.formula(sizes, tokens)), np.log(law.loss(sizes, tokens))
-    for keep in (1.0, 0.8, 0.6, 0.4, 0.2):
-        if (np.diff(formula + keep * (all_of_it - formula), axis=1) <= 0).all():
-            return keep
-    return 0.0
 
 
 def _bend(N: np.ndarray, D: np.ndarray, L: np.ndarray, noise: float) -> tuple[float, float]:
@@ -501,8 +516,6 @@ def _notes(made: _Posterior, N: np.ndarray, D: np.ndarray, L: np.ndarray, runs: 
         notes.append(f"larger models are worse at equal tokens in {worse} of {pairs} pairs of runs: check learning rates and warm-up")
     if made.bend[0]:
         notes.append("the largest models' loss does not flatten as tokens grow: it may fall faster than foretold, the interval is wider for it")
-    if made.keep < 1:
-        notes.append("with all of the discrepancy loss would rise with tokens somewhere: only a part of it is used")
     odd = int((runs.beaten > BEATEN_MOST).sum())
     if odd:
         notes.append(f"{odd} of {len(N)} runs are beaten by cheaper ones by over {BEATEN_MOST:.0%} and hardly count")
@@ -568,9 +581,8 @@ def fit(
     fits = [(_choose(_prepare(*columns, name, bound), noise), name, bound) for name, bound in zip(forms, bounds, strict=True)]
     (made, _), name, bound = max(fits, key=lambda one: one[0][1])
     errors = _rolling(made, name, columns, bound)
-    plain = _law(made, name, C, sizes, U is not None)
-    made = dataclasses.replace(made, keep=_keep(plain, N, D), bend=_bend(N, D, L, made.hyper[1]))
-    stretch = _stretch(errors)
+    made = dataclasses.replace(made, bend=_bend(N, D, L, made.hyper[1]))
+    stretch = _stretch(errors, len(N))
     law = _law(
         made, name, C, sizes, U is not None, stretch=stretch, origin_errors=tuple(errors), intervals=_intervals(made, stretch),
         notes=_notes(made, N, D, L, _prepare(*columns, name, bound)),

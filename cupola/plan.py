@@ -36,7 +36,7 @@ from cupola.train import RunPlan
 
 Progress = Callable[[str, float | None], None]
 
-PROBE_SECONDS = 8.0
+PROBE_SECONDS = 6.0
 LEAST_SURVEY = 8.0  # seconds under which no ladder fits on any machine
 QUICK_SIZE = 300_000  # parameters that are timed where there is no ladder
 GRACE = 2.0  # seconds over its share that a ladder may take before its last runs are not begun
@@ -374,7 +374,7 @@ class Scene:
     book: Book
     run_id: str
     left: Callable[[], float]  # seconds until the tightest gate closes, what comes after the training taken off
-    ladder: float = 0.2  # share of what is left that probe and ladder may take
+    ladder: float = 0.22  # share of what is left that probe and ladder may take
     baseline: float | None = None  # the n-gram's held-out bits per byte
     check: Callable[[], None] = lambda: None  # called before each purchase; raises OverBudget when a gate of the budget has closed
     settle: Callable[[], None] = lambda: None  # called as time passes: what was spent goes to the ledger
@@ -433,6 +433,7 @@ def survey(scene: Scene, allowance: float) -> Survey:
             scene.length,
             vocab,
             settings=config,
+            largest=_likely(scene, probe, end - scene.clock()),
             watch_tokens=_watch_tokens(scene),
         )
         made = ladders.climb(
@@ -459,6 +460,12 @@ def survey(scene: Scene, allowance: float) -> Survey:
     except LadderTooShort as e:
         return Survey(probe, design, made, why=f"{e.what}; {e.fix}")
     return Survey(probe, design, made, law, shift_of(scene, made))
+
+
+def _likely(scene: Scene, probe: Probe, seconds: float) -> float:
+    """Parameters of the largest rung: about what the dial would take for the whole budget, so that the final run may go on from it."""
+    guess = probe.flops(QUICK_SIZE)
+    return count_parameters(by_dial(guess, scene.left() - seconds, scene.stream.pass_tokens, scene.tokenizer.vocab_size, scene.length))
 
 
 def _probe(scene: Scene, allowance: float) -> Probe:

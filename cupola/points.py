@@ -44,7 +44,6 @@ RATIOS = (1e-4, 1e6)  # tokens a parameter outside of this are no run; published
 HIGH_LOSS = 20.0  # nats a token of a vocabulary of 485 million, all alike: a perplexity, more likely
 APART = 30.0  # two clusters of counts so many times apart may be one count in two units ...
 SMOOTHER = 0.6  # ... if the losses lie so much closer to a plane once they are brought together
-ROUGH = 0.03  # root mean square distance from that plane, of log losses, under which nothing is odd
 SEEDS_AT_MOST = 0.1  # relative spread of a loss past which it is not seeds that differ
 FULL = "write every count in full, such as 12000000 or 1.2e7; if they are right as they are, pass --units-as-they-are"
 CUT_OFF = "the file ends in the middle of this line", "write or fetch it again; if the line is whole, end it with a line feed"
@@ -332,10 +331,10 @@ def _mixed(values: np.ndarray, other: np.ndarray, loss: np.ndarray) -> tuple[np.
     """(the rows that look as if written in a larger unit, its factor), or None.
 
     Counts far apart are a hint and no more, for a ladder may end in one large run. So the tokens a parameter must come nearer to those of
-    the other rows; and losses decide: those of rows in another unit lie off the surface that the others make, and on it once it is put right.
+    the other rows; and losses decide: those of rows in another unit lie off the surface that the others make, and on it once put right.
     """
-    before, _ = _plane(values, other, loss)
-    if len(set(zip(values, other, strict=True))) < 6 or before < ROUGH:
+    before = _roughness(values, other, loss)
+    if len(set(zip(values, other, strict=True))) < 6:
         return None
     steps = np.unique(values)
     best: tuple[float, np.ndarray, float] | None = None
@@ -345,8 +344,8 @@ def _mixed(values: np.ndarray, other: np.ndarray, loss: np.ndarray) -> tuple[np.
             nearer = values[low].max() * factor * APART >= above and values[low].min() * factor <= APART * steps[-1]
             if above / below < APART or not nearer or not _evener(values, other, low, factor):
                 continue
-            after, slope = _plane(np.where(low, values * factor, values), other, loss)
-            if slope < 0 and after < SMOOTHER * before and (best is None or after < best[0]):
+            after = _roughness(np.where(low, values * factor, values), other, loss)
+            if after < SMOOTHER * before and (best is None or after < best[0]):
                 best = after, low, factor
     return best[1:] if best else None
 
@@ -358,12 +357,11 @@ def _evener(values: np.ndarray, other: np.ndarray, low: np.ndarray, factor: floa
     return bool(abs(gap + math.log10(factor)) < abs(gap))
 
 
-def _plane(values: np.ndarray, other: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
-    """(root mean square distance of log losses from the plane through them over both log counts, its slope along `values`)."""
+def _roughness(values: np.ndarray, other: np.ndarray, loss: np.ndarray) -> float:
+    """Root mean square distance of log losses from the plane through them over both log counts."""
     x = np.stack([np.log(values), np.log(other), np.ones_like(loss)], axis=1)
     y = np.log(loss)
-    slopes = np.linalg.lstsq(x, y, rcond=None)[0]
-    return float(np.sqrt(np.mean((y - x @ slopes) ** 2))), float(slopes[0])
+    return float(np.sqrt(np.mean((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2)))
 
 
 # --- from runs to series, with what a person should know --------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class BudgetTable(Config):
     minutes: float | None = None
     usd: float | None = None
     kwh: float | None = None
-    ladder: float = Field(0.2, ge=0, le=0.5)  # share for the small runs that foretell the large one; 0: none, and quality is not forecast
+    ladder: float = Field(0.22, ge=0, le=0.5)  # share for the small runs that foretell the large one; 0: none, and quality is not forecast
 
     def limits(self) -> Budget:
         return Budget.of(self.minutes, self.usd, self.kwh)

@@ -27,6 +27,7 @@ from cupola import (
     doctor,
     engine,
     hardware,
+    law,
     lawtable,
     ledger,
     make,
@@ -92,11 +93,12 @@ def test_there_is_no_section_for_a_verb_that_is_not_there():
 
 
 _SERIES = points.Series("", *[np.ones(1)] * 3)
-_POINT = [{"params": 1.0, "tokens": 1.0, "p10": 1.0, "p50": 1.0, "p90": 1.0, "truth": 1.0}]  # as law.score has it
 
 
 def _json_keys():
     nothing = compose.Made([], [], 0, Reading(), [])
+    sizes = np.repeat([1e6, 2e6, 4e6, 8e6], 2)
+    scored = law.score(sizes, sizes * np.tile([10, 40], 4), 9 / sizes**0.1 * np.tile([1, 0.9], 4), cut=0.6)
     returned = [n for n in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(make.Foundry.make)))) if isinstance(n, ast.Return)][-1]
     ends = plan.Interval(0.0, 0.0, 0.0)
     stub = SimpleNamespace(precision="", seconds=0, usd=0, flops=lambda params: 0, tokens_per_second=lambda params: 0)
@@ -126,8 +128,8 @@ def _json_keys():
         "law score": {
             *lawtable.score_facts([]),
             *lawtable.Scored(_SERIES, 0.6, None, None).plain(),
-            *lawtable.together([_POINT]),
-            *_POINT[0],
+            *lawtable.together([scored.points]),
+            *scored.points[0],
         },
     }
 

@@ -27,10 +27,11 @@ from cupola.meter import Meter
 from cupola.model import count_parameters, dial, flops_per_token
 from cupola.train import Outcome, Tick, TrainConfig
 
-SMALL, LARGE = (dial(params, 300, 64) for params in (36_000, 70_000))
+SMALL, LARGE = (dial(params, 300, 64) for params in (1, 125_000))
+N = count_parameters(SMALL)
 
 
-def speeds(sizes=((36_384, 1000.0), (1_000_000, 100.0)), vocab_size=300, length=64, **more):
+def speeds(sizes=((N, 1000.0), (1_000_000, 100.0)), vocab_size=300, length=64, **more):
     """A Probe of these (parameters, tokens a second)."""
     measured = tuple((n, rate, rate * flops_per_token(dial(n, vocab_size, length), length)) for n, rate in sizes)
     return Probe("machine", vocab_size, length, "float32", measured, **more)
@@ -91,11 +92,12 @@ class FakeTrainer:
     def __init__(self, clock=None, seconds=0.0, bits=None, dies_at=(), diverges=lambda plan, step: False):
         self.clock, self.seconds, self.dies_at, self.diverges = clock, seconds, set(dies_at), diverges
         self.bits = bits or (lambda plan, step: 1 + 100 / count_parameters(plan.model) + 10 / step)
-        self.steps, self.runs = [], []
+        self.steps, self.runs, self.plans = [], [], []
 
     def __call__(self, folder, *, progress, workers, clock):
         plan, at = train.read_plan(folder), folder / "at"
         self.runs.append(folder.name)
+        self.plans.append(plan)
         begin = step = int(at.read_text()) if at.exists() else plan.trunk.step if plan.trunk else 0
         if plan.trunk and begin == plan.trunk.step:
             checkpoint.load(folder / plan.trunk.folder / "checkpoints" / train.name_of(plan.trunk.step))
@@ -216,11 +218,11 @@ def test_another_vocabulary_length_or_machine_is_measured_for_itself():
     book, here = FakeBook(), hardware.describe()
     for machine in (here, dataclasses.replace(here, id="another")):
         assert not timed(book, machine=machine)[0].remembered
-    assert not timed(book, shapes=(dial(36_000, 300, 32),), length=32)[0].remembered
-    assert not timed(book, shapes=(dial(36_000, 301, 64),))[0].remembered
+    assert not timed(book, shapes=(dial(1, 300, 32),), length=32)[0].remembered
+    assert not timed(book, shapes=(dial(1, 301, 64),))[0].remembered
 
 
-@pytest.mark.parametrize(("flops", "measured"), [(1e11, 4), (1.5e10, 3), (2e9, 1)])
+@pytest.mark.parametrize(("flops", "measured"), [(1e11, 4), (1.5e10, 3), (3e9, 1)])
 def test_a_probe_takes_under_ten_seconds_and_says_which_sizes_it_could_not_measure(flops, measured):
     shapes = ladder.probe_shapes(1024, 256)
     made, _, seconds = timed(FakeBook(), flops, shapes=shapes, length=256)
@@ -233,16 +235,16 @@ def test_a_probe_takes_under_ten_seconds_and_says_which_sizes_it_could_not_measu
 @settings(max_examples=40, deadline=None)
 @given(st.floats(3e4, 3e6), st.floats(1.01, 2))
 def test_speeds_between_sizes_lie_between_and_beyond_them_follow_the_flops(params, factor):
-    made = speeds(((36_384, 50_000.0), (183_120, 20_000.0)))
+    made = speeds(((N, 50_000.0), (342_160, 20_000.0)))
     assert made.tokens_per_second(params) >= 0.97 * made.tokens_per_second(params * factor)  # shapes have steps
-    if params > 200_000:
+    if params > 400_000:
         assert made.flops(params) == pytest.approx(made.sizes[-1][2], rel=0.3)  # a shape is not exactly the size that was asked
-    assert made.tokens_per_second(183_120) == pytest.approx(20_000)
+    assert made.tokens_per_second(342_160) == pytest.approx(20_000)
 
 
 # --- the design -----------------------------------------------------------------------------------------------------------------------
 
-HERE = speeds(((60_000, 95_000.0), (160_000, 55_000.0), (560_000, 26_000.0), (3_000_000, 6_500.0)), 1024, 256)
+HERE = speeds(((86_304, 85_000.0), (160_176, 55_000.0), (703_472, 22_000.0), (2_853_312, 6_500.0)), 1024, 256)
 
 
 @settings(max_examples=40, deadline=None)
@@ -265,6 +267,9 @@ def test_a_design_costs_what_it_may_and_is_made_as_it_says(seconds, pass_tokens,
         assert list(r.lengths) == sorted(set(r.lengths))
         assert all(1.9 < b / a < 2.1 for a, b in itertools.pairwise(r.lengths))
         assert r.rows % 2 == 0
+    if len(sizes) > 3:  # a fourth size is for those that read past the bend
+        small = next(r for r in made.rungs if r.purpose == "rung")
+        assert small.lengths[-1] * small.rows * 256 > 0.7 * min(ladder.BEND, ladder.MOST_PASSES * pass_tokens)
     by_size = {r.params: r.lengths[-1] * r.rows for r in made.rungs if r.purpose == "rung"}
     assert list(by_size) == sizes  # smallest first
     for a, b in itertools.pairwise(sizes):  # and small ones read no less: an equal time buys them more
@@ -452,7 +457,7 @@ def test_an_absurd_learning_rate_of_the_search_ends_nothing(climb):
 
 
 def test_a_late_run_is_kept_as_late_with_its_loss(climb):
-    made = climb(Design((rung(lengths=(8,)),), Costs(speeds(((36_384, 1e9),)))), clock=Clock(0.2))
+    made = climb(Design((rung(lengths=(8,)),), Costs(speeds(((N, 1e9),)))), clock=Clock(0.2))
     assert [p.status for p in made.points] == ["late"]
     assert made.points[0].known
     assert made.done == made.points
@@ -480,6 +485,7 @@ def test_a_machine_that_slows_to_a_tenth_half_way_ends_the_ladder_in_time_and_ke
     made = climb(plan, trainer, clock=clock, left=lambda: seconds - clock.now)
     assert clock.now <= seconds + 10 * fast
     assert 3 <= sum(p.known for p in made.points) < 8
+    assert sum(not p.known for p in made.points) <= 1  # what was running when it slowed: nothing was begun that could not end
     assert any("are left: not run" in note or "was cut" in note for note in made.notes)
 
 
@@ -562,7 +568,7 @@ def test_a_rate_that_wins_within_the_noise_is_not_taken(climb):
 
 def test_seeds_that_agree_by_chance_do_not_make_a_small_gain_certain(climb):
     plan, _ = _search(0.0)
-    trainer = FakeTrainer(bits=lambda plan, step: 2.0 - 0.008 * (plan.train.learning_rate > 0.02))
+    trainer = FakeTrainer(bits=lambda plan, step: 2.0 - 0.008 * (plan.train.learning_rate > 0.02) + 1e-4 * plan.train.seed)
     assert climb(plan, trainer).learning_rate == 0.02
 
 
@@ -614,6 +620,34 @@ def test_two_trunks_at_a_time_give_the_same_points(climb):
     climb.book.rows["point"].clear()
     two = climb(plan, where="two", abreast=2)
     assert [(p.id, p.bits_per_byte) for p in one.points] == [(p.id, p.bits_per_byte) for p in two.points]
+
+
+def test_two_runs_never_draw_their_first_weights_at_the_same_time(climb):
+    beginning, most = [], []
+
+    class Beginning(FakeTrainer):
+        def __call__(self, folder, *, progress, **facts):
+            beginning.append(folder)
+            most.append(len(beginning))
+            time.sleep(0.01)
+
+            def told(t):
+                if folder in beginning:
+                    beginning.remove(folder)
+                progress(t)
+
+            return super().__call__(folder, progress=told, **facts)
+
+    climb(plan_of(*(rung(seed=s, lengths=(4,)) for s in range(4))), Beginning(), abreast=4)
+    assert max(most) == 1
+
+
+def test_a_run_on_a_part_of_the_documents_reads_that_part(climb):
+    trainer = FakeTrainer()
+    made = climb(plan_of(rung(), rung(lengths=(16,), share=0.25, purpose="part")), trainer)
+    assert [plan.share for plan in trainer.plans] == [1, 1, 1, 0.25, 0.25]
+    assert [(p.share, p.purpose) for p in made.points] == [(1, "rung"), (0.25, "part"), (1, "rung")]
+    assert len(made.done) == 3
 
 
 def test_old_trunks_of_other_ladders_are_left_alone(climb):

@@ -70,7 +70,8 @@ def test_fit_prints_the_law_of_each_series_and_what_it_foretells(cupola, table):
     (said,) = [line for line in blocks[0].split("\n") if "at 50 M params, 1.0 G tokens: " in line]
     assert float(said.split(": ")[1].split()[0]) == pytest.approx(truth(5e7, 1e9), rel=0.05)
     assert "80%: " in said
-    assert "at 1.0 T params, 10 T tokens: asked for" in out
+    assert "at 1.0 T params, 10 T tokens: " in out
+    assert "times the compute of the largest" in out
 
 
 def test_json_of_fit_has_for_people_and_programs_the_same_numbers(cupola, table):
@@ -103,6 +104,16 @@ def test_what_one_should_know_of_the_points_goes_to_stderr(cupola, table):
     assert "note     a: line 18: the same run again, counted once\n" in err
 
 
+def test_seeds_far_apart_make_the_interval_wide(cupola, table):
+    widths = []
+    for spread in (0.0005, 0.09):
+        path = table(*runs("a"), *(f"a,1.5e7,4.8e9,{truth(1.5e7, 4.8e9) * (1 + sign * spread)}" for sign in (-1, 1)))
+        _, out, _ = cupola("law", "fit", path, "--at", "1.5e7,4.8e9", "--json")
+        (law,) = json.loads(out)["series"]
+        widths.append(law["predictions"][0]["p90"] / law["predictions"][0]["p10"] - 1)
+    assert widths[1] > 2 * widths[0]
+
+
 @pytest.mark.parametrize(
     ("at", "what", "fix"),
     [
@@ -124,7 +135,8 @@ def test_a_place_far_beyond_the_runs_is_refused_and_the_law_is_printed_all_the_s
     code, out, err = cupola("law", "fit", path, "--at", "1e12,1e13")
     assert code == 1
     assert "alpha" in out
-    assert err.startswith("cupola: --at 1e+12,1e+13: asked for ")
+    assert err.startswith("cupola: --at 1e+12,1e+13: ")
+    assert "times the compute of the largest" in err
     code, out, err = cupola("law", "fit", path, "--at", "1e12,1e13", "--json")
     facts = json.loads(out)
     assert (code, err, facts["error"]["where"]) == (1, "", "--at 1e+12,1e+13")

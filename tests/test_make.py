@@ -54,7 +54,7 @@ def test_make_ends_inside_its_budget_and_its_costs_add_up(project, made):
     assert {"corpus", "plan", "train", "proof", "evaluate", "candidates", "page"} <= set(totals["by_kind"])
     with ledger.read(project) as book:
         assert book.totals().usd == pytest.approx(totals["usd"])
-        assert {f["quantity"] for f in book.forecasts() if f["outcome"] is not None} == {"train_seconds", "train_joules"}
+        assert {f["quantity"] for f in book.forecasts() if f["outcome"] is not None} == {"train_seconds", "train_joules", "train_usd"}
 
 
 def test_the_model_beats_the_bytes_own_entropy_and_is_proved(made):
@@ -111,7 +111,7 @@ def test_the_other_verbs_work_on_what_was_made(project, made, tmp_path):
     assert "⟨bos⟩" in "".join(looked["rows"])
     planned = json.loads(cupola("plan", project, "--json").stdout)
     assert planned["quality"] is None
-    assert planned["seconds"] < 30
+    assert planned["seconds"]["p90"] < 35
 
 
 def test_without_a_terminal_nothing_is_spent_unasked(project):
