@@ -322,6 +322,7 @@ SHARE_OF_DOCUMENTS = 0.25  # that a run reads which shows what repeats are worth
 REPEATS = 2.0  # passes of the final run from which on that is worth knowing
 BEND = 1_000_000  # tokens: on small corpora losses fall otherwise before and after about so many
 TOP_WEIGHT = 2.5  # the largest size's time over another's: it is the one that the final run is most like, and may go on from
+SPAN = 10.0  # times the compute of the cheapest run that the dearest takes at least: a law is refused under 8
 TOP_TOKENS = 1.5  # a parameter, that the largest size reads at least
 MOST_PASSES = 40  # over the corpus, of any run
 OVERHEAD = 1.04  # reading rows and writing checkpoints, as a factor of the steps' time (LOG.md, 2026-11-25)
@@ -518,7 +519,11 @@ def design(
             builder = _Builder(form, shapes[top - form.sizes : top], costs, settings, most, raised=top > form.sizes)
             if made := builder.fill(limit):
                 return made
-    least = _Builder(FORMS[-1], shapes[:3], costs, settings, most).least()
+    builder, need = _Builder(FORMS[-1], shapes[:3], costs, settings, most), max(1.0, seconds)
+    least = builder.least()
+    while not (made := builder.fill(need)) and need < 100 * least.seconds:
+        need *= 1.05
+    least = made or least
     raise OverBudget(
         f"the least ladder ({len(least.sizes)} sizes, {least.points} runs) takes {units.seconds(least.seconds)} on this machine, "
         f"and there are {units.seconds(max(0.0, seconds))} for it",
@@ -566,8 +571,11 @@ class _Builder:
         """Whether the largest size reads enough to say anything, and the smallest past the bend where that is asked."""
         read = [grid_steps(p) * r * self.costs.probe.length for p, r in zip(places, self.rows, strict=True)]
         enough = read[-1] >= TOP_TOKENS * count_parameters(self.shapes[-1]) or places[-1] == self.longest[-1] or self.form == FORMS[-1]
+        span = read[-1] * flops_per_token(self.shapes[-1], self.costs.probe.length)
+        span /= grid_steps(places[0] - GRID * (self.form.branches[0] - 1)) * self.rows[0] * self.costs.probe.length
+        span /= flops_per_token(self.shapes[0], self.costs.probe.length)
         past_bend = read[0] >= BEND or places[0] == self.longest[0]
-        return enough and (past_bend or not (self.form.bend or self.raised))
+        return enough and span >= SPAN and (past_bend or not (self.form.bend or self.raised))
 
     def _rung(self, i: int, place: int) -> Rung:
         lengths = tuple(grid_steps(place - GRID * b) for b in reversed(range(self.form.branches[i])))

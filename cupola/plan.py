@@ -199,7 +199,7 @@ class Plan:
             "flops_per_second": self.probe.flops(self.params),
             "tokens_per_second": self.probe.tokens_per_second(self.params),
             "usd_per_hour": self.rates.usd,
-            "ladder": made and {"points": [dataclasses.asdict(p) for p in made.points], "noise": made.noise, "reused": made.reused},
+            "ladder": made and {"points": [p.plain() for p in made.points], "noise": made.noise, "reused": made.reused},
             "law": fitted and {k: getattr(fitted, k) for k in ("form", "E", "A", "B", "alpha", "beta", "k", "a", "intervals", "notes")},
             "plan_seconds": self.spent.seconds,
             "plan_usd": self.spent.usd,
@@ -456,7 +456,7 @@ def survey(scene: Scene, allowance: float) -> Survey:
     except OverBudget as e:
         return Survey(probe, why=f"{e.what}; {e.fix}")
     try:
-        law = fit([dataclasses.asdict(p) for p in made.done], made.noise)
+        law = fit([p.plain() for p in made.done], made.noise)
     except LadderTooShort as e:
         return Survey(probe, design, made, why=f"{e.what}; {e.fix}")
     return Survey(probe, design, made, law, shift_of(scene, made))
@@ -464,6 +464,8 @@ def survey(scene: Scene, allowance: float) -> Survey:
 
 def _likely(scene: Scene, probe: Probe, seconds: float) -> float:
     """Parameters of the largest rung: about what the dial would take for the whole budget, so that the final run may go on from it."""
+    if scene.table.train.params:
+        return scene.table.train.params
     guess = probe.flops(QUICK_SIZE)
     return count_parameters(by_dial(guess, scene.left() - seconds, scene.stream.pass_tokens, scene.tokenizer.vocab_size, scene.length))
 
@@ -490,9 +492,8 @@ class _Forgetful:
 
 
 def _watch_tokens(scene: Scene) -> int:
-    """About what one look at the watched documents reads: windows overlap by half in documents longer than one."""
-    ids = [len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()]
-    return sum(n if n <= scene.length else 2 * n for n in ids)
+    """What one look at the watched documents reads."""
+    return ladders.look_tokens((len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()), scene.length)
 
 
 def fit(points: list[dict[str, Any]], noise: float) -> ScalingLaw:
@@ -670,7 +671,7 @@ class Remembered:
             float(flops_per_token(run.model, run.train.length)),
             made.shift or Shift(1.0, 0.0),
             made.ladder.noise if made.ladder else 0.0,
-            [dataclasses.asdict(p) for p in made.ladder.done] if made.ladder else [],
+            [p.plain() for p in made.ladder.done] if made.ladder else [],
         )
 
     def plain(self) -> dict[str, Any]:
