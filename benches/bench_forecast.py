@@ -1,6 +1,6 @@
 """Plan, then run, many times over: how often the truth fell inside, and what the ladder costs against doing without.
 
-    .venv/bin/python benches/bench_forecast.py --work DIR                 # pairs over corpora, budgets, sizes and seeds: 75 min
+    .venv/bin/python benches/bench_forecast.py --work DIR                 # pairs over corpora, budgets and seeds: about 75 min
     .venv/bin/python benches/bench_forecast.py --work DIR --part regret   # a budget spent three ways: 25 min
     .venv/bin/python benches/bench_forecast.py --work DIR --report        # what DIR holds, nothing run
 

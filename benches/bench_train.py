@@ -239,14 +239,14 @@ def _contenders(params: float) -> dict[str, Any]:
     """One optimizer step of each contender on the same batch, as functions of nothing."""
     import torch
 
-    from cupola import hardware, plan, train
+    from cupola import hardware, probe, train
     from cupola.model import build, count_parameters, dial, flops_per_token
 
     shape, cores = dial(params, VOCABULARY, LENGTH), hardware.describe().cores
-    rows = plan.rows_a_step(shape, LENGTH)
+    rows = probe.rows_a_step(shape, LENGTH)
     batch = np.random.default_rng(0).integers(6, VOCABULARY, (rows, LENGTH + 1))
-    speed = plan.measure(shape, LENGTH)
-    run = plan.trial(shape, LENGTH, speed.precision)  # pyrefly: ignore
+    speed = probe.measure(shape, LENGTH)
+    run = probe.trial(shape, LENGTH, speed.precision)  # pyrefly: ignore
     state, team = train.State(run), train.Workers(min(cores, run.parts))
 
     def ours() -> None:

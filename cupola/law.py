@@ -2,29 +2,30 @@
 
 **The law.** N parameters, D tokens, L held-out loss (nats per token, bits per byte: any unit):
 
-    L(N, D) = E + (A / N**alpha + B / D**beta)**k                  "power"; k = 1 is "chinchilla" (Hoffmann et al. 2022, arXiv:2203.15556)
-    L(N, D) = E + z / (1 + z / (H - E)), z the same term           "bounded": never above H, what knowing single tokens alone costs
+    L(N, D) = E + (A / N**alpha + B / D**beta)**k               "power"; k = 1: "chinchilla" (Hoffmann et al. 2022, arXiv:2203.15556)
+    L(N, D) = E + z / (1 + z / (H - E)), z the same term        "bounded": never above H, what knowing single tokens alone costs
 
-Where tokens repeat, N and D stand for what they are worth (Muennighoff et al. 2023, arXiv:2305.16264): of D tokens only U differ, R = D/U - 1,
-D' = U + U R_D (1 - exp(-R / R_D)), and N' likewise beyond the size that U tokens feed.
+Where tokens repeat, N and D stand for what they are worth (Muennighoff et al. 2023, arXiv:2305.16264): of D tokens only U differ,
+R = D/U - 1, D' = U + U R_D (1 - exp(-R / R_D)), and N' likewise beyond the size that U tokens feed.
 
 **The discrepancy.** No such formula is true to 1%: warm-up, batch size and schedule bend real ladders, smoothly. So a smooth, correlated
 deviation is fitted with it (a Gaussian process over log N and log D, Matern 5/2; Kennedy & O'Hagan 2001, doi:10.1111/1467-9868.00294):
 
-    log loss = log L(N, D) + discrepancy(N, D) + noise,   cov = s_i s_j matern(distance / LENGTH),   s_i = size * exp(fade * ln(C_top / C_i))
+    log loss = log L(N, D) + discrepancy(N, D) + noise,   covariance s_i s_j matern(distance),   s_i = size * exp(fade * ln(C_top / C_i))
 
-It does three things at once. What was left over at the frontier carries on beyond it and dies away; many runs close together count as few; and the
-doubt about a forecast grows with its distance from what was measured. Size, noise and fade are weighted averages over a small grid, by how well
-each explains the runs (Laplace's evidence, tempered, since misfit is not independent between runs).
+It does three things at once. What was left over at the frontier carries on beyond it and dies away; many runs close together count as
+few; and the doubt about a forecast grows with its distance from what was measured. Size, noise and fade are averages over a small grid,
+weighted by how well each explains the runs (Laplace's evidence, tempered: misfit is not independent between runs).
 
-**What counts less.** A run beaten by a cheaper one (too little data for its size, still in its warm-up) gets noise of half the log loss it
-lacks, up to 15%; a run that its neighbours do not foretell (leave-one-out residual over two sd) gets more.
+**What counts less.** A run beaten by a cheaper one (too little data for its size, still in its warm-up) gets noise of 0.3 of the log loss
+it lacks, up to 9%; a run that its neighbours do not foretell (leave-one-out residual over two sd) gets more.
 
-**The interval.** 1.28 sd of that posterior, times a stretch: the geometric mean of PRIOR_STRETCH (published ladders) and what a rolling
-origin shows on this one (refit its cheapest part, foretell the rest, error over foretold sd). A bootstrap of the constants covers 33% where
-it claims 80%: it knows nothing of the formula being wrong.
+**The interval.** 1.28 sd of that posterior, times a stretch: the geometric mean of what published ladders show, PRIOR_STRETCH, and what a
+rolling origin shows on this one (refit its cheapest part, foretell the rest, error over foretold sd). A bootstrap of the constants covers
+33% where it claims 80%: it knows nothing of the formula being wrong.
 
-Worked example: E = 1.8, A = 400, alpha = 0.34, B = 410, beta = 0.28, k = 1 give 3.04 + 1.8 + ... see `tests/test_law.py`.
+Worked example: E = 1.5, A = 1000, B = 10,000, alpha = beta = 0.5, k = 1. At N = 10^6 and D = 10^8 both terms are 1 and L = 3.5; four times
+the parameters halve the first: L = 3.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,13 +54,16 @@ SHARE_E, SHARE_SD = 0.65, 0.25
 EXPONENT, EXPONENT_SD = 0.3, 0.3
 K, K_SD = 0.7, 0.7
 TERM_SD, REPEATS_SD = 5.0, 0.5
-LENGTH = 5.0  # in log C, log D/N and twice the log of repetition: the discrepancies of runs a factor 150 of compute apart are half related
+
+# Of the discrepancy. Chosen on Porian's and Gadre's ladders (arXiv:2406.19146, arXiv:2403.08540), each family checked on the other; LOG.md,
+# 2026-11-25, has what half and twice of each cost.
+LENGTH = 5.0  # in log C, log D/N and twice the log of repetition
 SIZES, NOISES, FADES = (0.003, 0.01, 0.03, 0.09), (0.002, 0.006, 0.018), (0.0, 0.2)
 SIZE, NOISE = 0.03, 0.01  # medians of the priors of size and noise; a factor e either way is one sd
-TEMPER = 0.5
-BEATEN, BEATEN_MOST = 0.3, 0.3
-PRIOR_STRETCH, FEW = 0.65, 25
-REPEATED = 0.1
+TEMPER = 0.5  # power of the evidence
+BEATEN, BEATEN_MOST = 0.3, 0.3  # noise per log loss above the best cheaper run, and the most that counts
+REPEATED = 0.1  # size of what repeats do beyond their term (overfitting), per log of repetition
+PRIOR_STRETCH, FEW = 0.65, 25  # times sqrt(1 + FEW / n): few runs leave the grid's averages unsure
 ORIGINS = (0.85, 0.7, 0.55, 0.4)  # shares of the log-compute range at which a rolling origin refits
 
 
@@ -74,7 +78,7 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
-    """How fast repeats lose their worth: R_D repeats of the data, R_N excess sizes, are worth 63% of as many fresh ones at most."""
+    """How fast repeats lose their worth: a repeat of the data is worth exp(-R / R_D) of a fresh pass, an excess of size likewise."""
 
     R_D: float
     R_N: float
@@ -97,7 +101,7 @@ class _Posterior:
 
     theta: np.ndarray  # (8,) log E, log a, log b, log alpha, log beta, log k, log R_D, log R_N; a, b: the terms at the centre
     cov: np.ndarray  # (8, 8)
-    at: np.ndarray  # (n, 3) where the runs are: log N, log D, log of epochs
+    at: np.ndarray  # (n, 3) where the runs are: log N, log D, and how much was repeated (_repeated)
     pull: np.ndarray  # (n,) inverse covariance times what the formula leaves over
     inverse: np.ndarray  # (n, n) of the runs' covariance
     jacobian: np.ndarray  # (n, 8)
@@ -107,7 +111,8 @@ class _Posterior:
     top: float  # log 6ND of the top run
     bound: float | None
     tokens: tuple[float, float]  # logs of the tokens between which the discrepancy may bend the curve
-    bend: tuple[float, float]  # (change of slope, log of the most tokens): an acceleration seen, (0, 0) without
+    bend: tuple[float, float] = (0.0, 0.0)  # (doubt about the slope, log of the most tokens), see _bend
+    seed: float = 0.0  # relative sd over seeds, where measured: no interval claims less
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,7 +157,10 @@ class ScalingLaw:
         return np.exp(here).reshape(shape)
 
     def predict(self, params: Column, tokens: Column, unique_tokens: Column | None = None, *, flops: Column | None = None) -> Prediction:
-        """The 80% interval of a run's loss. Raises LadderTooShort beyond REACH times the top run's compute."""
+        """The 80% interval of the loss at a run's end, broadcast; unlike loss() it rises where repeats overfit.
+
+        flops: as counted, where the law was fitted on such. Raises LadderTooShort beyond REACH times the top run's compute.
+        """
         lN, lD, _ = self._place(params, tokens, None)
         asked = float(np.max(np.exp(lN + lD) * 6 if flops is None else np.asarray(flops, float), initial=0.0)) / self.top_flops
         if asked > REACH * 1.001:
@@ -173,15 +181,16 @@ class ScalingLaw:
         unsure = slope[0] - gain @ fit.jacobian
         var = scale.ravel() ** 2 - (gain * cov.reshape(gain.shape)).sum(1) + np.einsum("ri,ij,rj->r", unsure, fit.cov, unsure)
         bend = fit.bend[0] * np.maximum(place[1].ravel() - fit.bend[1], 0)
-        half = Z80 * np.sqrt(self.stretch**2 * np.maximum(var + fit.hyper[1] ** 2, 0) + bend**2).reshape(place[0].shape)
+        var = np.maximum(self.stretch**2 * (np.maximum(var, 0) + fit.hyper[1] ** 2), fit.seed**2)
+        half = Z80 * np.sqrt(var + bend**2).reshape(place[0].shape)
         middle = np.exp(self._raw(*place))
         return Prediction(middle * np.exp(-half), middle, middle * np.exp(half))
 
     def _place(self, params: Column, tokens: Column, unique_tokens: Column | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         lN, lD = np.broadcast_arrays(np.log(np.asarray(params, float)), np.log(np.asarray(tokens, float)))
-        if unique_tokens is None or self.repeats is None:
+        if unique_tokens is None or np.all(np.isnan(unique_tokens) | (unique_tokens >= np.asarray(tokens))):
             return lN, lD, None
-        U = np.asarray(unique_tokens, float)
+        U = np.asarray(unique_tokens, float)  # a law that saw no repeats judges them by the published constants
         lN, lD, lU = np.broadcast_arrays(lN, lD, np.log(np.where(np.isnan(U), np.inf, U)))
         return lN, lD, np.minimum(lU, lD)
 
@@ -195,10 +204,10 @@ class ScalingLaw:
         """(..., n) covariance of the discrepancy here with the runs, and its own size here."""
         X, Y, Z = self._fit.at.T  # past the most tokens, and the most per parameter, that any run saw, it stays as it is there
         most = np.clip(lN + (Y - X).max(), Y.max(), Y.max() + 3)
-        y, z = np.minimum(lD, most), np.minimum(_repeated(lD, lU), Z.max())
+        y, z = np.minimum(lD, most), _repeated(lD, lU)
         size, _, fade = self._fit.hyper
         scale = size * np.exp(fade * np.maximum(self._fit.top - lN - lD, 0))
-        here = np.stack([lN, y, z], -1)
+        here = np.stack([lN, y, np.minimum(z, Z.max())], -1)
         return _kernel(here, self._fit.at, scale, self._fit.scale), np.hypot(scale, REPEATED * z)
 
 
@@ -222,6 +231,7 @@ def _worth(lN, lD, lU, log_r, centre):
 
 
 def _terms(theta, x, y):
+    """(A / N**alpha, B / D**beta)"""
     return np.exp(np.clip(theta[1] - np.exp(theta[3]) * x, -60, 60)), np.exp(np.clip(theta[2] - np.exp(theta[4]) * y, -60, 60))
 
 
@@ -281,10 +291,9 @@ class _Runs:
     lD: np.ndarray
     lU: np.ndarray | None
     ll: np.ndarray
-    lC: np.ndarray  # log flops as given: who is beaten by whom
     centre: tuple[float, float]
     at: np.ndarray
-    beaten: np.ndarray
+    beaten: np.ndarray  # (n,) log loss above the best run of no more compute
     mean: np.ndarray  # (8,) prior of theta, and its precision (8, 8)
     precision: np.ndarray
     free: np.ndarray  # (8,) which constants are fitted
@@ -294,11 +303,14 @@ class _Runs:
         return _model(theta, self.lN, self.lD, self.lU, self.centre, self.bound)
 
 
+def _beaten(lC, ll):
+    return ll - np.array([ll[lC <= c + 0.01].min() for c in lC])
+
+
 def _prepare(N, D, L, U, C, form: str, bound: float | None) -> _Runs:
     lN, lD, ll, lC, lU = np.log(N), np.log(D), np.log(L), np.log(C), None if U is None else np.log(U)
     x, y, *_ = _worth(lN, lD, lU, np.log([R_D, R_N]), (0.0, 0.0))
     centre = (float(x.mean()), float(y.mean()))
-    beaten = ll - np.array([ll[lC <= c + 0.01].min() for c in lC])
     low, k = math.exp(ll.min()), 1.0 if form == "chinchilla" else K
     half = math.log((math.exp(np.median(ll)) - SHARE_E * low) / 2)
     exponent = math.log(EXPONENT / k)
@@ -308,7 +320,7 @@ def _prepare(N, D, L, U, C, form: str, bound: float | None) -> _Runs:
     sd = np.array([SHARE_SD, TERM_SD, TERM_SD, EXPONENT_SD, EXPONENT_SD, K_SD, REPEATS_SD, REPEATS_SD])
     free = np.array([True] * 5 + [form != "chinchilla", U is not None, U is not None])
     at = np.stack([lN, lD, _repeated(lD, lU)], 1)
-    return _Runs(lN, lD, lU, ll, lC, centre, at, beaten, mean, turn.T @ np.diag(sd**-2.0) @ turn, free, bound)
+    return _Runs(lN, lD, lU, ll, centre, at, _beaten(lC, ll), mean, turn.T @ np.diag(sd**-2.0) @ turn, free, bound)
 
 
 def _solve(runs: _Runs, theta, inverse, rounds: int):
@@ -370,6 +382,8 @@ def _given(runs: _Runs, hyper, theta, rounds: int = 15):
     H = (np.matmul(J.transpose(0, 2, 1), np.matmul(inverse, J)) + runs.precision)[:, free][:, :, free]
     cov = np.zeros((len(theta), 8, 8))
     cov[:, free[:, None], free] = np.linalg.inv(H)
+    if not runs.free[6]:
+        cov[:, 6, 6] = cov[:, 7, 7] = REPEATS_SD**2
     evidence = 0.5 * (np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(H)[1]) - cost - more
     evidence -= 0.5 * (np.log(size / SIZE) ** 2 + np.log(noise / NOISE) ** 2)[:, 0]
     return theta, evidence, r, J, inverse, scale, cov
@@ -389,22 +403,9 @@ def _posterior(runs: _Runs, hyper, theta) -> tuple[_Posterior, float]:
     """The fit under one (size, noise, fade), and its log evidence."""
     t, evidence, r, J, inverse, scale, cov = _given(runs, np.array([hyper]), theta[None])
     pull = inverse[0] @ r[0]
-    top, most = float((runs.lN + runs.lD).max()), float(runs.lD.max() + 3)
-    made = _Posterior(
-        t[0],
-        cov[0],
-        runs.at,
-        pull,
-        inverse[0],
-        J[0],
-        scale[0],
-        tuple(hyper),
-        runs.centre,
-        top,
-        runs.bound,
-        (float(runs.lD.min()), most),
-        (0.0, 0.0),
-    )
+    span = (float(runs.lD.min()), float(runs.lD.max() + 3))
+    top = float((runs.lN + runs.lD).max())
+    made = _Posterior(t[0], cov[0], runs.at, pull, inverse[0], J[0], scale[0], tuple(hyper), runs.centre, top, runs.bound, span)
     return made, float(evidence[0])
 
 
@@ -429,11 +430,10 @@ def _law(made: _Posterior, form: str, flops: np.ndarray, sizes: int, repeats: bo
     """The posterior with its constants spelt out; `more` overrides the plain stretch, notes and errors."""
     t, p = made.theta, np.exp(made.theta)
     A, B = math.exp(t[1] + p[3] * made.centre[0]), math.exp(t[2] + p[4] * made.centre[1])
-    return ScalingLaw(
-        form=form, E=float(p[0]), A=A, B=B, alpha=float(p[3]), beta=float(p[4]), k=float(p[5]), a=float(p[4] / (p[3] + p[4])), repeats=Repeats(float(p[6]), float(p[7])) if repeats else None,
-        top_flops=float(flops.max()), n=len(flops), sizes=sizes, size=made.hyper[0], noise=made.hyper[1], _fit=made,
-        **{"intervals": {}, "notes": (), "stretch": 1.0, "origin_errors": (), **more},
-    )  # fmt: skip
+    E, alpha, beta, k, r_d, r_n = (float(p[i]) for i in (0, 3, 4, 5, 6, 7))
+    plain = {"intervals": {}, "notes": (), "stretch": 1.0, "origin_errors": (), "a": beta / (alpha + beta)}
+    plain |= {"repeats": Repeats(r_d, r_n) if repeats else None, "size": made.hyper[0], "noise": made.hyper[1], "_fit": made}
+    return ScalingLaw(form, E, A, B, alpha, beta, k, top_flops=float(flops.max()), n=len(flops), sizes=sizes, **(plain | more))
 
 
 def _rolling(made: _Posterior, form: str, columns, bound: float | None) -> list[OriginError]:
@@ -444,7 +444,7 @@ def _rolling(made: _Posterior, form: str, columns, bound: float | None) -> list[
     """
     N, D, L, U, C = columns
     lC, errors, before = np.log(C), [], len(N)
-    beaten = np.log(L) - np.array([np.log(L)[lC <= c + 0.01].min() for c in lC])
+    beaten = _beaten(lC, np.log(L))
     for share in ORIGINS:
         m = lC <= lC.min() + share * np.ptp(lC) + 1e-9
         if m.sum() == before or m.sum() < MIN_POINTS or len(np.unique(N[m])) < MIN_SIZES:
@@ -465,7 +465,7 @@ def _rolling(made: _Posterior, form: str, columns, bound: float | None) -> list[
 
 
 def _stretch(errors: list[OriginError], n: int) -> float:
-    """sd that came true over sd foretold: the prior's, and from four runs on its geometric mean with this ladder's own (within 0.2 to 3)."""
+    """sd that came true over sd foretold: the prior's, and from four runs on its geometric mean with this ladder's own (0.2 to 3)."""
     ratios = [abs(e.ratio) for e in errors if e.beaten < 0.1]
     prior = PRIOR_STRETCH * math.sqrt(1 + FEW / n)
     if not ratios:
@@ -476,7 +476,7 @@ def _stretch(errors: list[OriginError], n: int) -> float:
 
 
 def _intervals(law: ScalingLaw) -> dict[str, tuple[float, float]]:
-    """80%, of E, A, B, alpha, beta, k and a: from the posterior of their logarithms (a: of its logit, and as far as the formula's own)."""
+    """80%, of E, A, B, alpha, beta, k, a: from the posterior of their logarithms (a: of its logit, as far as the formula's own)."""
     t, cov, out = law._fit.theta, law._fit.cov, {}
     rows = np.eye(8)
     rows[1, 3], rows[2, 4] = law.alpha * law._fit.centre[0], law.beta * law._fit.centre[1]
@@ -490,9 +490,9 @@ def _intervals(law: ScalingLaw) -> dict[str, tuple[float, float]]:
 
 
 def _best_sizes(law: ScalingLaw, N: np.ndarray, D: np.ndarray) -> float:
-    """a of N* ~ C**a: the slope of the best sizes for twelve computes across the ladder's, fresh tokens; the formula's where under six show one.
+    """a of N* ~ C**a: the slope of the best sizes for twelve computes across the ladder's, all fresh; the formula's where under six show.
 
-    Porian et al. 2024 (arXiv:2406.19146) read theirs off the runs' own curves; the formula alone, with its one pair of exponents, is 0.08 off.
+    Porian et al. 2024 (arXiv:2406.19146) read theirs off the runs' own curves; the formula alone, with one pair of exponents, is 0.08 off.
     """
     C, sizes = np.geomspace((N * D).min(), (N * D).max(), 12), np.geomspace(N.min() / 2, 4 * N.max(), 481)
     best = law._raw(*np.broadcast_arrays(np.log(sizes), np.log(C)[:, None] - np.log(sizes)), None).argmin(1)
@@ -505,16 +505,16 @@ def _bend(N: np.ndarray, D: np.ndarray, L: np.ndarray, noise: float) -> tuple[fl
     """(doubt about the slope in log tokens, log of the most tokens) where no flattening was seen, else (0, 0).
 
     Every form here flattens as tokens grow. Small models on small corpora may fall faster again after some tokens, and a fit to the runs
-    before that errs by 6 to 10% in both directions. The doubt is a quarter of the last slope at the two largest sizes, and by how much it grew
-    there; it is there too where no size has three lengths, so that nobody could have seen it flatten.
+    before that errs by 6 to 10% in both directions. The doubt is a quarter of the last slope at the two largest sizes, and by how much it
+    grew there; it is there too where no size has three lengths, so that nobody could have seen it flatten.
     """
     found, seen = [], False
     for size in np.unique(N)[::-1]:
-        lengths = np.unique(D[N == size])
-        lD, ll = np.log(lengths), np.array([np.log(L[(N == size) & (D == one)]).mean() for one in lengths])
+        lengths = np.unique(D[size == N])
+        lD, ll = np.log(lengths), np.array([np.log(L[(size == N) & (one == D)]).mean() for one in lengths])
         gaps, slopes = np.diff(lD), -np.diff(ll) / np.diff(lD)
         seen |= len(gaps) >= 2
-        if size < np.unique(N)[-2] or not len(gaps) or min(gaps[-2:]) < 0.25 or slopes[-1] < 4 * noise / gaps[-1]:
+        if size < np.unique(N)[-2:].min() or not len(gaps) or min(gaps[-2:]) < 0.25 or slopes[-1] < 4 * noise / gaps[-1]:
             continue
         if len(gaps) == 1 or slopes[-1] > 0.97 * slopes[-2]:
             found.append((len(gaps) > 1, slopes[-1] / 4 + max(slopes[-1] - slopes[-2:].min(), 0)))
@@ -607,12 +607,14 @@ def fit(
     fix = f"measure at least {MIN_POINTS} runs of {MIN_SIZES} sizes over a factor {MIN_REACH:.0f} of compute"
     if len(N) < 3:
         raise LadderTooShort(short, "law", fix)
-    forms = [form or "power"] if entropy is None or entropy <= L.max() or form else ["power", "bounded"]
+    if form not in (None, "power", "chinchilla", "bounded") or (form == "bounded" and not (entropy and entropy > L.max())):
+        raise DataError(f"the form {form} cannot be fitted", "law", "power, chinchilla, or bounded with an entropy above every loss")
+    forms = [form] if form else ["power", "bounded"] if entropy and entropy > L.max() else ["power"]
     bounds = [entropy if name == "bounded" else None for name in forms]
     fits = [(_choose(_prepare(*columns, name, bound), noise), name, bound) for name, bound in zip(forms, bounds, strict=True)]
     (made, _), name, bound = max(fits, key=lambda one: one[0][1])
     errors = _rolling(made, name, columns, bound)
-    made = dataclasses.replace(made, bend=_bend(N, D, L, made.hyper[1]))
+    made = dataclasses.replace(made, bend=_bend(N, D, L, made.hyper[1]), seed=noise or 0.0)
     stretch = _stretch(errors, len(N))
     notes = _notes(made, N, D, L, _prepare(*columns, name, bound))
     law = _law(made, name, C, sizes, U is not None, stretch=stretch, origin_errors=tuple(errors), notes=notes)
@@ -625,7 +627,7 @@ def fit(
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How one ladder's dear runs came out against a law fitted to its cheap ones. Errors and widths are relative to the truth and the middle."""
+    """How a ladder's dear runs came out against a law of its cheap ones. Errors are relative to the truth, widths to the middle."""
 
     fitted: int
     predicted: int
@@ -658,14 +660,19 @@ def score(
         law = short.law
     N, D, truth, U, C = part[1]
     said = law.interval(N, D, U)
-    error, beyond = np.abs(said.p50 / truth - 1), C > REACH * law.top_flops
+    error, beyond = np.abs(said.p50 / truth - 1), REACH * law.top_flops < C
     names = ("params", "tokens", "flops", "p10", "p50", "p90", "truth", "beyond")
     rows = zip(*(v.tolist() for v in (N, D, C, said.p10, said.p50, said.p90, truth, beyond)), strict=True)
     inside, width = (said.p10 <= truth) & (truth <= said.p90), (said.p90 - said.p10) / said.p50
     return Score(
-        int(cheap.sum()), len(truth), float(np.median(error)), float(np.quantile(error, 0.9)), float(inside.mean()), float(np.median(width)),
-        [dict(zip(names, row, strict=True)) for row in rows],
-    )  # fmt: skip
+        fitted=int(cheap.sum()),
+        predicted=len(truth),
+        median_error=float(np.median(error)),
+        p90_error=float(np.quantile(error, 0.9)),
+        coverage=float(inside.mean()),
+        width=float(np.median(width)),
+        points=[dict(zip(names, row, strict=True)) for row in rows],
+    )
 
 
 def refit_errors(law: ScalingLaw) -> np.ndarray:

@@ -20,17 +20,20 @@ import numpy as np
 
 from cupola import ladder as ladders
 from cupola import law as laws
-from cupola import train, units
+from cupola import probe as probes
+from cupola import rungs, train, units
 from cupola.corpus import Corpus
 from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
 from cupola.evaluate import Score
-from cupola.ladder import Design, Ladder, Probe, rows_a_step
+from cupola.ladder import Ladder
 from cupola.law import ScalingLaw
 from cupola.lawplot import law_svg
 from cupola.ledger import Book
 from cupola.meter import Meter, Reading
 from cupola.model import ModelConfig, count_parameters, dial, flops_per_token
+from cupola.probe import Probe, look_tokens, rows_a_step
 from cupola.project import ModelTable
+from cupola.rungs import Design
 from cupola.tokens import Stream, Tokenizer
 from cupola.train import RunPlan
 
@@ -426,7 +429,7 @@ def survey(scene: Scene, allowance: float) -> Survey:
     if not scene.ladder:
         return Survey(probe, why="[budget] ladder is 0, so there are no small runs to foretell from")
     try:
-        design = ladders.design(
+        design = rungs.design(
             probe,
             end - scene.clock(),
             scene.stream.pass_tokens,
@@ -473,10 +476,10 @@ def _likely(scene: Scene, probe: Probe, seconds: float) -> float:
 def _probe(scene: Scene, allowance: float) -> Probe:
     """The machine's speed by size; where there is no time for a ladder, of one size, and then it is not kept."""
     vocab, quick = scene.tokenizer.vocab_size, allowance < LEAST_SURVEY
-    shapes = ladders.probe_shapes(vocab, scene.length, (scene.table.train.params or QUICK_SIZE,) if quick else ladders.PROBED)
+    shapes = probes.probe_shapes(vocab, scene.length, (scene.table.train.params or QUICK_SIZE,) if quick else probes.PROBED)
     seconds = 1.5 if quick else min(PROBE_SECONDS, allowance / 3)
     book = _Forgetful() if quick else scene.book
-    return ladders.probe(shapes, scene.length, scene.meter, book, scene.run_id, seconds=seconds, clock=scene.clock)
+    return probes.probe(shapes, scene.length, scene.meter, book, scene.run_id, seconds=seconds, clock=scene.clock)
 
 
 class _Forgetful:
@@ -493,7 +496,7 @@ class _Forgetful:
 
 def _watch_tokens(scene: Scene) -> int:
     """What one look at the watched documents reads."""
-    return ladders.look_tokens((len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()), scene.length)
+    return look_tokens((len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()), scene.length)
 
 
 def fit(points: list[dict[str, Any]], noise: float) -> ScalingLaw:
@@ -591,13 +594,13 @@ def _by_law(scene: Scene, seen: Survey, seconds: float) -> tuple[Choice, Outlook
     assert seen.shift
     assert seen.design
     assert made
-    rungs = [r.shape for r in seen.design.rungs if r.purpose == "rung"]
+    measured = [r.shape for r in seen.design.rungs if r.purpose == "rung"]
     starts = {params: Start(folder, step, made.warmup_steps) for params, (folder, step) in made.trunks.items()}
     sizes = [p.params for p in made.done]
     memory = scene.meter.machine.memory_bytes / 2 / BYTES_PER_PARAMETER
     low, high = max(SMALLEST, min(sizes) / BEYOND), min(LARGEST, max(sizes) * BEYOND, memory)
     vocab = scene.tokenizer.vocab_size
-    every = [dial(config.params, vocab, scene.length)] if config.params else [*shapes(low, high, vocab, scene.length), *rungs]
+    every = [dial(config.params, vocab, scene.length)] if config.params else [*shapes(low, high, vocab, scene.length), *measured]
     law, shift = seen.law, seen.shift
 
     def best(compute: float, data: float, starts: dict[int, Start] | None = None) -> Choice:

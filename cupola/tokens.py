@@ -14,9 +14,9 @@ Source: Bavarian et al. 2022 (arXiv:2207.14255).
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
-import contextlib
 import hashlib
 import json
 import os

@@ -19,12 +19,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupola import checkpoint, evaluate, hardware, ladder, ledger, train, units
+from cupola import checkpoint, evaluate, hardware, ladder, ledger, rungs, train, units
+from cupola import probe as probes
 from cupola.errors import CheckpointError, DataError, OverBudget
 from cupola.hardware import PriceConfig
-from cupola.ladder import Costs, Design, Point, Probe, Rung, Speed, design, going_on, noise_of
+from cupola.ladder import Point, noise_of
 from cupola.meter import Meter
 from cupola.model import count_parameters, dial, flops_per_token
+from cupola.probe import Probe, Speed
+from cupola.rungs import Costs, Design, Rung, design, going_on
 from cupola.train import Outcome, Tick, TrainConfig
 
 SMALL, LARGE = (dial(params, 300, 64) for params in (1, 125_000))
@@ -159,7 +162,7 @@ class FakeStopwatch:
     def speed(self, shape, length, precision, seconds):
         self.timed.append((count_parameters(shape), precision))
         rate = self.flops * (2 if precision == "bfloat16" else 1) / flops_per_token(shape, length)
-        self.clock.now += max(seconds, 5 * ladder.rows_a_step(shape, length) * length / rate)
+        self.clock.now += max(seconds, 5 * probes.rows_a_step(shape, length) * length / rate)
         return Speed(rate, rate * flops_per_token(shape, length), precision, 0.0)
 
     def scoring(self, shape, length):
@@ -173,12 +176,12 @@ def timed(book, flops=1e10, shapes=(SMALL, LARGE), length=64, **more):
     """(Probe, what was timed, the seconds it took) on a made-up machine."""
     clock = Clock()
     watch = FakeStopwatch(clock, flops)
-    made = ladder.probe(shapes, length, meter(), book, None, clock=clock, stopwatch=watch, **more)
+    made = probes.probe(shapes, length, meter(), book, None, clock=clock, stopwatch=watch, **more)
     return made, watch.timed, clock.now
 
 
 def test_a_machine_is_measured_in_whole_training_steps():
-    made = ladder.probe([SMALL], 64, meter(), FakeBook(), None, seconds=0.5)
+    made = probes.probe([SMALL], 64, meter(), FakeBook(), None, seconds=0.5)
     assert [n for n, _, _ in made.sizes] == [count_parameters(SMALL)]
     assert all(rate > 100 for _, rate, _ in made.sizes)
     assert made.precision in ("float32", "bfloat16")
@@ -198,7 +201,7 @@ def test_a_machine_is_measured_once_and_then_checked_in_half_a_second():
 
 
 def test_the_faster_precision_is_found_at_one_size_and_used_for_all():
-    _, paid, _ = timed(FakeBook(), shapes=ladder.probe_shapes(1024, 256), length=256)
+    _, paid, _ = timed(FakeBook(), shapes=probes.probe_shapes(1024, 256), length=256)
     assert {precision for _, precision in paid[3:]} == {"bfloat16"}
     assert [precision for _, precision in paid[:3]] == ["float32", "float32", "bfloat16"]
 
@@ -224,7 +227,7 @@ def test_another_vocabulary_length_or_machine_is_measured_for_itself():
 
 @pytest.mark.parametrize(("flops", "measured"), [(1e11, 4), (1.5e10, 3), (3e9, 1)])
 def test_a_probe_takes_under_ten_seconds_and_says_which_sizes_it_could_not_measure(flops, measured):
-    shapes = ladder.probe_shapes(1024, 256, (50_000, 200_000, 750_000, 3_000_000))
+    shapes = probes.probe_shapes(1024, 256, (50_000, 200_000, 750_000, 3_000_000))
     made, _, seconds = timed(FakeBook(), flops, shapes=shapes, length=256)
     assert seconds < 10
     assert len(made.sizes) == measured
@@ -257,19 +260,19 @@ def test_a_design_costs_what_it_may_and_is_made_as_it_says(seconds, pass_tokens,
         return
     assert made.seconds <= seconds
     longest = max(r.lengths[-1] * r.rows * 256 for r in made.rungs)
-    assert made.seconds > 0.85 * seconds or longest > 0.4 * ladder.MOST_PASSES * pass_tokens
+    assert made.seconds > 0.85 * seconds or longest > 0.4 * rungs.MOST_PASSES * pass_tokens
     sizes = made.sizes
     assert 3 <= len(sizes) <= 5
     assert all(1.5 < b / a < 3.2 for a, b in itertools.pairwise(sizes))
     assert made.points >= 8
     for r in made.rungs:
-        assert r.lengths[0] >= ladder.LEAST_STEPS
+        assert r.lengths[0] >= rungs.LEAST_STEPS
         assert list(r.lengths) == sorted(set(r.lengths))
         assert all(1.9 < b / a < 2.1 for a, b in itertools.pairwise(r.lengths))
         assert r.rows % 2 == 0
     if len(sizes) > 3:  # a fourth size is for those that read past the bend
         small = next(r for r in made.rungs if r.purpose == "rung")
-        assert small.lengths[-1] * small.rows * 256 > 0.7 * min(ladder.BEND, ladder.MOST_PASSES * pass_tokens)
+        assert small.lengths[-1] * small.rows * 256 > 0.7 * min(rungs.BEND, rungs.MOST_PASSES * pass_tokens)
     by_size = {r.params: r.lengths[-1] * r.rows for r in made.rungs if r.purpose == "rung"}
     assert list(by_size) == sizes  # smallest first
     for a, b in itertools.pairwise(sizes[:-1]):  # and small ones read no less: an equal time buys them more
@@ -334,7 +337,7 @@ def test_what_a_look_reads_is_counted_with_its_overlaps():
     ids = [list(range(n)) for n in (5, 64, 65, 66, 97, 98, 129, 200, 1000)]
     for d in ids:
         windows = list(evaluate._windows(0, np.array(d), 64))
-        assert ladder.look_tokens([len(d)], 64) == sum(len(w.ids) - 1 for w in windows)
+        assert probes.look_tokens([len(d)], 64) == sum(len(w.ids) - 1 for w in windows)
 
 
 # --- the climb ------------------------------------------------------------------------------------------------------------------------
@@ -343,7 +346,7 @@ def test_what_a_look_reads_is_counted_with_its_overlaps():
 def test_every_cooled_run_is_a_point_with_the_loss_of_a_straight_run_of_its_length(climb, make_run):
     made = climb(plan_of(rung(lengths=(10, 20))))
     assert [(p.steps, p.status, p.purpose) for p in made.points] == [(10, "done", "rung"), (20, "done", "rung")]
-    warmup = ladder.warmup_steps(TrainConfig())
+    warmup = rungs.warmup_steps(TrainConfig())
     straight = train.train(make_run(max_steps=20, eval_every=100, warmup_steps=warmup, deliver=False))
     assert made.points[1].bits_per_byte == straight.bits_per_byte
     assert made.points[1].tokens == straight.tokens == made.points[1].unique_tokens
@@ -479,9 +482,9 @@ def test_a_run_that_was_cut_is_kept_as_late_and_gone_on_with_when_there_is_time(
 
 
 def test_a_machine_that_slows_to_a_tenth_half_way_ends_the_ladder_in_time_and_keeps_what_it_has(climb):
-    clock, fast = Clock(), 4 * 64 / 1000 * ladder.OVERHEAD
-    rungs = [rung(lengths=(10, 20)), rung(lengths=(10, 20), seed=1), rung(LARGE, (10, 20)), rung(LARGE, (10, 20), seed=1)]
-    plan = plan_of(*rungs)
+    clock, fast = Clock(), 4 * 64 / 1000 * rungs.OVERHEAD
+    bought = [rung(lengths=(10, 20)), rung(lengths=(10, 20), seed=1), rung(LARGE, (10, 20)), rung(LARGE, (10, 20), seed=1)]
+    plan = plan_of(*bought)
     trainer = FakeTrainer(clock, lambda paid: fast if paid < 40 else 10 * fast)
     seconds = plan.seconds
     made = climb(plan, trainer, clock=clock, left=lambda: seconds - clock.now)
@@ -492,7 +495,7 @@ def test_a_machine_that_slows_to_a_tenth_half_way_ends_the_ladder_in_time_and_ke
 
 
 def test_the_pace_of_the_last_runs_says_what_there_is_time_for(climb):
-    clock, step = Clock(), 4 * 64 / 1000 * ladder.OVERHEAD
+    clock, step = Clock(), 4 * 64 / 1000 * rungs.OVERHEAD
     trainer = FakeTrainer(clock, 2 * step)  # twice as slow as planned from the start
     made = climb(plan_of(rung(lengths=(10, 20)), rung(lengths=(10, 20), seed=1)), trainer, clock=clock, left=lambda: 22.0 - clock.now)
     assert [(p.seed, p.steps, p.status) for p in made.points] == [(0, 10, "done"), (1, 10, "done"), (0, 20, "done")]

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupola import hardware, ladder, plan
+from cupola import hardware, ladder, plan, rungs
+from cupola import probe as probes
 from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
 from cupola.hardware import PriceConfig
-from cupola.ladder import Probe
 from cupola.law import Prediction
 from cupola.meter import Meter
 from cupola.model import count_parameters, dial, flops_per_token
 from cupola.plan import Choice, Interval, Remembered, Scene, Shift, Survey, Versus
+from cupola.probe import Probe
 from cupola.project import ModelTable
 from cupola.sources import Source
 from cupola.tokens import Stream
@@ -93,7 +94,11 @@ def test_the_band_holds_the_chosen_size_and_only_sizes_that_are_as_good():
     low, high = chosen.band
     assert low <= chosen.params <= high
     assert low < high
-    outside = [c for c in [decide(flops=1e11, span=span) for span in ((high * 3, high * 3.1), (low / 3, low / 2.9))] if c.params not in range(low, high + 1)]
+    outside = [
+        c
+        for c in [decide(flops=1e11, span=span) for span in ((high * 3, high * 3.1), (low / 3, low / 2.9))]
+        if c.params not in range(low, high + 1)
+    ]
     assert all(c.loss > plan.AS_GOOD * chosen.loss for c in outside)
 
 
@@ -105,7 +110,7 @@ def test_passes_that_would_not_help_are_not_paid_for():
 
 def test_a_trunk_that_was_paid_for_is_gone_on_from():
     shape = dial(2e5, VOCAB, LENGTH)
-    n, step = count_parameters(shape), ladder.rows_a_step(shape, LENGTH) * LENGTH
+    n, step = count_parameters(shape), probes.rows_a_step(shape, LENGTH) * LENGTH
     start = plan.Start("folder", 100, 4)
     without, with_ = (plan.decide(PowerLaw(), [shape], lambda params: 1e5, 60, 1e9, LENGTH, starts=starts) for starts in (None, {n: start}))
     assert with_.start == start
@@ -190,8 +195,8 @@ def by_law(flops: float = 1e10, law=None):
         for d in (50_000, 100_000, 200_000, 400_000)
     ]
     made = ladder.Ladder(points, 0.02, 0.004, 12.0, 0.001, 3, {}, 4, [])
-    rungs = tuple(ladder.Rung(dial(n, VOCAB, LENGTH), 32, (40, 80), 0.02, 0) for n in (40_000, 90_000, 200_000))
-    design = ladder.Design(rungs, ladder.Costs(probe(flops)))
+    made_of = tuple(rungs.Rung(dial(n, VOCAB, LENGTH), 32, (40, 80), 0.02, 0) for n in (40_000, 90_000, 200_000))
+    design = rungs.Design(made_of, rungs.Costs(probe(flops)))
     return lambda scene, allowance: Survey(probe(flops), design, made, law or PowerLaw(), Shift(0.98, 0.01))
 
 
