@@ -83,6 +83,16 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True)
+class Look:
+    """A trunk's score where a cooled run would have left it; that run itself was not bought."""
+
+    params: int
+    tokens: int  # of the run that would have been cooled
+    raw: float  # bits per byte at full rate, on the watched documents
+    flops: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Ladder:
     """All points that are known for one corpus, tokenizer, code and settings, and what this climb paid for them."""
 
@@ -95,6 +105,7 @@ class Ladder:
     trunks: dict[int, tuple[Path, int]]  # parameters -> (run folder, step of its last checkpoint), at the found rate, on all documents
     warmup_steps: int  # of every trunk
     notes: list[str]
+    looks: list[Look] = dataclasses.field(default_factory=list)
 
     @property
     def done(self) -> list[Point]:
@@ -338,37 +349,42 @@ class _Climber:
     def _rung(self, rung: Rung) -> None:
         ids = {n: self._id(rung, n) for n in rung.lengths}
         self.reused |= self.before & set(ids.values())
-        wanted = self._affordable(rung, [n for n, id in ids.items() if id not in self.known])
-        if not wanted:
+        kept = self._kept(rung)
+        unseen = [n for n in rung.looks if self.costs.leaves(n) not in kept]
+        wanted, looks = self._affordable(rung, [n for n, id in ids.items() if id not in self.known], unseen)
+        if not wanted and not looks:
             return
         try:
-            leaves, diverged = self._trunk(rung, wanted)
+            leaves, diverged = self._trunk(rung, [*wanted, *looks])
         except _Cut:
-            self._keep(rung, wanted[0], "late", math.nan, self.costs.straight(rung, wanted[0]))
+            self._keep(rung, (wanted or looks)[0], "late", math.nan, self.costs.straight(rung, (wanted or looks)[0]))
             return
         for steps in wanted:
             leaf = leaves.get(self.costs.leaves(steps))
-            if leaf and self._affordable(rung, [steps], begun=True):
+            if leaf and self._affordable(rung, [steps], begun=True)[0]:
                 self._branch(rung, steps, leaf)
             elif not leaf and diverged:
                 self._keep(rung, steps, "diverged", math.nan, 0.0)
 
-    def _affordable(self, rung: Rung, lengths: list[int], *, begun: bool = False) -> list[int]:
-        """Of these lengths the shortest ones for which there is time, at the pace of the last runs."""
-        lengths, kept = sorted(lengths), self._kept(rung)
-        while lengths:
-            begin, leaves = going_on(kept, [self.costs.leaves(n) for n in lengths])
+    def _affordable(self, rung: Rung, lengths: list[int], looks: Sequence[int] = (), *, begun: bool = False) -> tuple[list[int], list[int]]:
+        """Of these lengths and looks the shortest ones for which there is time, at the pace of the last runs; looks go first."""
+        lengths, further, kept = sorted(lengths), sorted(looks), self._kept(rung)
+        while lengths or further:
+            begin, leaves = going_on(kept, [self.costs.leaves(n) for n in (*lengths, *further)])
             need = sum(self.costs.branch(rung, n) for n in lengths) + (0.0 if begun else self.costs.trunk(rung, begin, leaves))
             need *= float(np.mean(self.slowness)) if self.slowness else 1.0
             left = self.left()
             if need <= left:
-                return lengths
+                return lengths, further
+            if further:
+                further.pop()
+                continue
             gone = lengths.pop()
             self._say(
                 f"{units.count(rung.params)} parameters for {gone:,} steps ({rung.purpose}) would take {units.seconds(need)}, "
                 f"and {units.seconds(max(0.0, left))} are left: not run"
             )
-        return []
+        return [], []
 
     def _trunk(self, rung: Rung, lengths: Sequence[int]) -> tuple[dict[int, _Leaf], bool]:
         """Train the rung's trunk as far as these lengths need it: the places that branches can leave it at, by step; whether it diverged.
@@ -547,6 +563,7 @@ class _Climber:
             usd=usd,
             reused=len(self.reused),
             trunks=self._trunks(),
+            looks=self._looks(),
             warmup_steps=warmup_steps(self.settings),
             notes=list(self.notes),
         )
@@ -559,6 +576,19 @@ class _Climber:
         elif point.learning_rate != self.rate:
             purpose = "rate"
         return dataclasses.replace(point, purpose=purpose)
+
+    def _looks(self) -> list[Look]:
+        """Every place at which a trunk was scored, as far as its folder is there."""
+        found = []
+        for rung in (r for r in self.plan.rungs if r.purpose == "rung"):
+            kept = self._kept(dataclasses.replace(rung, learning_rate=self.rate))
+            for n in rung.looks:
+                leaf = _leaf(kept[self.costs.leaves(n)], self.costs.leaves(n)) if self.costs.leaves(n) in kept else None
+                if leaf and leaf.raw and math.isfinite(leaf.raw):
+                    tokens = n * rung.rows * self.settings.length
+                    flops = float(tokens * flops_per_token(rung.shape, self.settings.length))
+                    found.append(Look(rung.params, tokens, leaf.raw, flops))
+        return found
 
     def _trunks(self) -> dict[int, tuple[Path, int]]:
         found = {}

@@ -45,6 +45,7 @@ MIN_POINTS, MIN_SIZES, MIN_REACH = 6, 3, 8.0  # a ladder shorter than this foret
 REACH = 100.0  # predict() goes no further than so many times the top run's compute
 TOKENS_PER_PARAM = 20.0  # the size that U tokens feed is U / 20 (Hoffmann et al. 2022)
 R_D, R_N = 15.4, 5.3  # repeats (Muennighoff et al. 2023, section 5)
+NEVER = 1e6  # an R_N from which on a size loses nothing
 NAMES = ("E", "A", "B", "alpha", "beta", "k", "R_D", "R_N")
 Z80 = 1.2816  # 80% of a normal lies within so many sd
 
@@ -307,18 +308,18 @@ def _beaten(lC, ll):
     return ll - np.array([ll[lC <= c + 0.01].min() for c in lC])
 
 
-def _prepare(N, D, L, U, C, form: str, bound: float | None) -> _Runs:
+def _prepare(N, D, L, U, C, form: str, bound: float | None, r_n: float = R_N) -> _Runs:
     lN, lD, ll, lC, lU = np.log(N), np.log(D), np.log(L), np.log(C), None if U is None else np.log(U)
-    x, y, *_ = _worth(lN, lD, lU, np.log([R_D, R_N]), (0.0, 0.0))
+    x, y, *_ = _worth(lN, lD, lU, np.log([R_D, r_n]), (0.0, 0.0))
     centre = (float(x.mean()), float(y.mean()))
     low, k = math.exp(ll.min()), 1.0 if form == "chinchilla" else K
     half = math.log((math.exp(np.median(ll)) - SHARE_E * low) / 2)
     exponent = math.log(EXPONENT / k)
-    mean = np.array([math.log(SHARE_E * low), half, half, exponent, exponent, math.log(k), math.log(R_D), math.log(R_N)])
+    mean = np.array([math.log(SHARE_E * low), half, half, exponent, exponent, math.log(k), math.log(R_D), math.log(r_n)])
     turn = np.eye(8)
     turn[3, 5] = turn[4, 5] = 1  # the prior is on alpha k and beta k, what the slopes are, not on alpha and beta
     sd = np.array([SHARE_SD, TERM_SD, TERM_SD, EXPONENT_SD, EXPONENT_SD, K_SD, REPEATS_SD, REPEATS_SD])
-    free = np.array([True] * 5 + [form != "chinchilla", U is not None, U is not None])
+    free = np.array([True] * 5 + [form != "chinchilla", U is not None, U is not None and r_n < NEVER])
     at = np.stack([lN, lD, _repeated(lD, lU)], 1)
     return _Runs(lN, lD, lU, ll, centre, at, _beaten(lC, ll), mean, turn.T @ np.diag(sd**-2.0) @ turn, free, bound)
 
@@ -395,7 +396,7 @@ def _starts(runs: _Runs) -> np.ndarray:
     for share, (a, b), k in itertools.product((0.3, 0.6, 0.85), ((0.2, 0.2), (0.5, 0.5), (0.2, 0.5), (0.5, 0.2)), (0.35, 0.9)):
         k = k if runs.free[5] else 1.0
         half = math.log((mid - share * low) / 2) / k
-        rows.append([math.log(share * low), half, half, math.log(a / k), math.log(b / k), math.log(k), math.log(R_D), math.log(R_N)])
+        rows.append([math.log(share * low), half, half, math.log(a / k), math.log(b / k), math.log(k), *runs.mean[6:]])
     return np.array(rows)
 
 
@@ -450,7 +451,7 @@ def _rolling(made: _Posterior, form: str, columns, bound: float | None) -> list[
         if m.sum() == before or m.sum() < MIN_POINTS or len(np.unique(N[m])) < MIN_SIZES:
             continue
         before = m.sum()
-        runs = _prepare(N[m], D[m], L[m], None if U is None else U[m], C[m], form, bound)
+        runs = _prepare(N[m], D[m], L[m], None if U is None else U[m], C[m], form, bound, math.exp(made.theta[7]))
         theta = made.theta.copy()  # the same curve about another centre
         theta[1] -= math.exp(theta[3]) * (runs.centre[0] - made.centre[0])
         theta[2] -= math.exp(theta[4]) * (runs.centre[1] - made.centre[1])
@@ -592,12 +593,14 @@ def fit(
     entropy: float | None = None,
     noise: float | None = None,
     form: str | None = None,
+    excess: bool = True,
 ) -> ScalingLaw:
     """Fit a ladder of R finished runs.
 
     params, tokens, loss: (R,), and unique_tokens where the training text repeats. flops: as counted, else 6ND; they order the runs.
     entropy: loss of a model that knows single tokens alone; with it the bounded form is tried too, and taken where it explains more.
     noise: relative sd of a loss over seeds, where measured: the least that an interval may claim. form: to force one.
+    excess: whether a size beyond what U tokens feed is worth less too; False for models so small that a corpus is never too small for them.
     Raises LadderTooShort under six runs, three sizes or a factor 8 of compute (the rough law is on it as .law, or None under three
     runs), DataError for what cannot be a run.
     """
@@ -611,12 +614,13 @@ def fit(
         raise DataError(f"the form {form} cannot be fitted", "law", "power, chinchilla, or bounded with an entropy above every loss")
     forms = [form] if form else ["power", "bounded"] if entropy and entropy > L.max() else ["power"]
     bounds = [entropy if name == "bounded" else None for name in forms]
-    fits = [(_choose(_prepare(*columns, name, bound), noise), name, bound) for name, bound in zip(forms, bounds, strict=True)]
+    r_n = R_N if excess else NEVER
+    fits = [(_choose(_prepare(*columns, name, bound, r_n), noise), name, bound) for name, bound in zip(forms, bounds, strict=True)]
     (made, _), name, bound = max(fits, key=lambda one: one[0][1])
     errors = _rolling(made, name, columns, bound)
     made = dataclasses.replace(made, bend=_bend(N, D, L, made.hyper[1]), seed=noise or 0.0)
     stretch = _stretch(errors, len(N))
-    notes = _notes(made, N, D, L, _prepare(*columns, name, bound))
+    notes = _notes(made, N, D, L, _prepare(*columns, name, bound, r_n))
     law = _law(made, name, C, sizes, U is not None, stretch=stretch, origin_errors=tuple(errors), notes=notes)
     law = dataclasses.replace(law, a=_best_sizes(law, N, D))
     law = dataclasses.replace(law, intervals=_intervals(law))

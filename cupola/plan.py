@@ -459,7 +459,7 @@ def survey(scene: Scene, allowance: float) -> Survey:
     except OverBudget as e:
         return Survey(probe, why=f"{e.what}; {e.fix}")
     try:
-        law = fit([p.plain() for p in made.done], made.noise)
+        law = fit([p.plain() for p in made.done], [dataclasses.asdict(k) for k in made.looks], scene.stream.pass_tokens, made.noise)
     except LadderTooShort as e:
         return Survey(probe, design, made, why=f"{e.what}; {e.fix}")
     return Survey(probe, design, made, law, shift_of(scene, made))
@@ -499,11 +499,38 @@ def _watch_tokens(scene: Scene) -> int:
     return look_tokens((len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()), scene.length)
 
 
-def fit(points: list[dict[str, Any]], noise: float) -> ScalingLaw:
-    """The law through a ladder's finished points, in bits per byte. Raises LadderTooShort."""
+def fit(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens: float, noise: float) -> ScalingLaw:
+    """The law through a ladder's finished points and its looks, in bits per byte. Raises LadderTooShort.
+
+    unique_tokens: of one pass over the corpus. A look stands for the run that would have left the trunk there, cooled on paper.
+    """
+    gain, _ = cooling(points)
+    told = [
+        look | {"bits_per_byte": look["raw"] * math.exp(gain(look["tokens"])), "unique_tokens": min(look["tokens"], unique_tokens)}
+        for look in looks
+    ]
     names = ("params", "tokens", "bits_per_byte", "unique_tokens", "flops")
-    of = {name: np.array([p[name] for p in points], float) for name in names}
-    return laws.fit(of["params"], of["tokens"], of["bits_per_byte"], of["unique_tokens"], flops=of["flops"], noise=noise or None)
+    of = {name: np.array([p[name] for p in (*points, *told)], float) for name in names}
+    columns = (of[name] for name in names[:4])
+    return laws.fit(*columns, flops=of["flops"], noise=noise or None, excess=False)
+
+
+def cooling(points: list[dict[str, Any]]) -> tuple[Callable[[float], float], float]:
+    """How much lower log loss is after cooling, by the tokens of the whole run, and the standard deviation about that.
+
+    A straight line in log tokens through what the ladder's runs gained, level from twice the longest on.
+    """
+    known = [p for p in points if p["raw"] and p["bits_per_byte"]]
+    if len(known) < 4:
+        return lambda tokens: USUAL_GAIN, USUAL_SPREAD
+    gains = np.array([math.log(p["bits_per_byte"] / p["raw"]) for p in known])
+    tokens = np.log([p["tokens"] for p in known])
+    slope, level = np.polyfit(tokens, gains, 1)
+    slope = min(0.0, float(slope))
+    level = float(np.mean(gains - slope * tokens))
+    spread = float(np.std(gains - slope * tokens - level, ddof=2))
+    top = float(tokens.max()) + math.log(2)
+    return lambda at: slope * min(math.log(at), top) + level, max(spread, 0.005)
 
 
 def shift_of(scene: Scene, made: Ladder) -> Shift:
@@ -641,6 +668,8 @@ def _by_dial(scene: Scene, seen: Survey, seconds: float) -> Choice:
 
 # --- after the plan -------------------------------------------------------------------------------------------------------------------
 
+COOLED = 0.4  # of a run's steps
+USUAL_GAIN, USUAL_SPREAD = -0.09, 0.03  # of log loss by cooling, where a ladder has too few runs to say (LOG.md, 2026-11-25)
 LATER = 0.03  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
 
 
@@ -657,6 +686,7 @@ class Remembered:
     shift: Shift
     noise: float
     measured: list[dict[str, Any]]  # the ladder's finished points
+    looks: list[dict[str, Any]]  # and where its trunks were only looked at
 
     @property
     def points(self) -> int:
@@ -675,6 +705,7 @@ class Remembered:
             made.shift or Shift(1.0, 0.0),
             made.ladder.noise if made.ladder else 0.0,
             [p.plain() for p in made.ladder.done] if made.ladder else [],
+            [dataclasses.asdict(look) for look in made.ladder.looks] if made.ladder else [],
         )
 
     def plain(self) -> dict[str, Any]:
@@ -695,11 +726,9 @@ class Remembered:
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise DataError(f"not a forecast: {e}", str(path), "delete it; the run itself does not need it") from None
 
-    def column(self, name: str) -> np.ndarray:
-        return np.array([np.nan if p[name] is None else p[name] for p in self.measured], float)
-
     def law(self) -> ScalingLaw:
-        return fit(self.measured, self.noise)
+        """Fitted again to what was measured."""
+        return fit(self.measured, self.looks, self.unique_tokens, self.noise)
 
     def corrected(self, looks: list[tuple[int, float]], step: int) -> Interval | None:
         """The forecast again when `step` steps are done: what the run's own curve says, weighed against what the law said before.
@@ -710,8 +739,8 @@ class Remembered:
         seen = [(s, b) for s, b in looks if s <= step][-3:]
         if not self.quality or not seen:
             return None
-        gain, spread = self._cooling()
-        at = float(np.mean([s for s, _ in seen])) * self.batch_tokens
+        gain, spread = cooling(self.measured)
+        at = float(np.mean([s for s, _ in seen])) * self.batch_tokens / (1 - COOLED)  # the run that would leave there
         cooled = float(np.mean([math.log(b) for _, b in seen])) + gain(at)
         expected = math.log(float(self.law().loss(float(self.params), at, self.unique_tokens)))
         middle = math.log(self.quality.p50)
@@ -722,17 +751,6 @@ class Remembered:
         width = Z * math.sqrt(before**2 * now**2 / (before**2 + now**2))
         return Interval(math.exp(middle - width), math.exp(middle), math.exp(middle + width))
 
-    def _cooling(self) -> tuple[Callable[[float], float], float]:
-        """How much lower log loss is after cooling, by tokens, and the standard deviation about that."""
-        gains = np.log(self.column("bits_per_byte") / self.column("raw"))
-        known = np.isfinite(gains)
-        tokens = np.log(self.column("tokens"))[known]
-        if known.sum() < 4:
-            return lambda at: float(np.median(gains[known])) if known.any() else -0.07, 0.04
-        slope, level = np.polyfit(tokens, gains[known], 1)
-        left = gains[known] - (slope * tokens + level)
-        return lambda at: float(slope * min(max(math.log(at), tokens.min()), tokens.max()) + level), float(np.std(left, ddof=2))
-
     def svg(self, came: float | None, width: int, height: int, title: str) -> str:
         """The points, the law by size, the interval and, once it is known, what came: held-out bits per byte against training FLOPs."""
         law, factor = self.law(), self.shift.factor
@@ -742,6 +760,10 @@ class Remembered:
         for p in self.measured:
             side = again if p["tokens"] > 1.05 * p["unique_tokens"] else fresh
             side.setdefault(p["params"], []).append((p["flops"], p["bits_per_byte"] * factor))
+        gain, _ = cooling(self.measured)
+        for look in self.looks:
+            told = look["raw"] * math.exp(gain(look["tokens"])) * factor
+            (again if look["tokens"] > 1.05 * self.unique_tokens else fresh).setdefault(look["params"], []).append((look["flops"], told))
         for params in sorted({p["params"] for p in self.measured}):
             mine = [p for p in self.measured if p["params"] == params]
             per_token = mine[0]["flops"] / mine[0]["tokens"]

@@ -34,7 +34,7 @@ SNAP = 1.08  # and so is the time, in steps of this factor: with 2% less time, 8
 SHARE_OF_DOCUMENTS = 0.25  # that a run reads which shows what repeats are worth
 REPEATS = 2.0  # passes of the final run from which on that is worth knowing
 BEND = 1_000_000  # tokens: on small corpora losses fall otherwise before and after about so many
-TOP_WEIGHT = 2.5  # the largest size's time over another's: it is the one that the final run is most like, and may go on from
+TOP_WEIGHT = 5  # the largest size's time over another's: it is the one that the final run is most like, and may go on from
 SPAN = 10.0  # times the compute of the cheapest run that the dearest takes at least: a law is refused under 8
 TOP_TOKENS = 1.5  # a parameter, that the largest size reads at least
 MOST_PASSES = 40  # over the corpus, of any run
@@ -61,6 +61,7 @@ class Rung:
     seed: int
     share: float = 1.0  # of the training documents
     purpose: Purpose = "rung"
+    looks: tuple[int, ...] = ()  # steps of runs that are not cooled: the trunk is scored where they would have left it, and that is all
 
     @functools.cached_property
     def params(self) -> int:
@@ -116,12 +117,12 @@ class Costs:
         for rung in rungs:
             missing = [n for n in rung.lengths if (rung.trunk, n) not in points]
             kept = paid[rung.trunk]
-            begin, leaves = going_on(kept, [self.leaves(n) for n in missing])
+            begin, leaves = going_on(kept, [self.leaves(n) for n in (*missing, *rung.looks)])
             total += self.trunk(rung, begin, leaves) + sum(self.branch(rung, n) for n in missing)
             kept |= set(leaves)
             points |= {(rung.trunk, n) for n in missing}
             stream = rung.seed, rung.share
-            read[stream] = max(read[stream], max(rung.lengths) * rung.rows * self.probe.length)
+            read[stream] = max(read[stream], max((*rung.lengths, *map(self.leaves, rung.looks))) * rung.rows * self.probe.length)
         return total + sum(read.values()) / TOKENISED
 
 
@@ -174,8 +175,8 @@ FORMS = (  # richest first
     Form(4, (3, 3, 3, 3), False, 2, 1, True),
     Form(4, (3, 3, 3, 3), False, 0, 1, True),
     Form(3, (3, 3, 3), False, 2, 1, False),
-    Form(3, (3, 3, 3), False, 0, 1, False),
-    Form(3, (3, 3, 2), False, 0, 0, False),
+    Form(3, (2, 2, 3), False, 0, 1, False),
+    Form(3, (2, 2, 3), False, 0, 0, False),
 )
 
 
@@ -292,7 +293,10 @@ class _Builder:
 
     def _rung(self, i: int, place: int) -> Rung:
         lengths = tuple(grid_steps(place - GRID * b) for b in reversed(range(self.form.branches[i])))
-        return Rung(self.shapes[i], self.rows[i], lengths, self.settings.learning_rate, self.settings.seed)
+        looks: tuple[int, ...] = ()
+        if i == len(self.shapes) - 1:  # the longest is not cooled, so that the trunk reaches as far as there is time
+            lengths, looks = lengths[:-1], tuple(grid_steps(place - b) for b in reversed(range(GRID)))
+        return Rung(self.shapes[i], self.rows[i], lengths, self.settings.learning_rate, self.settings.seed, looks=looks)
 
     def _design(self, places: Sequence[int]) -> Design:
         rungs = [self._rung(i, place) for i, place in enumerate(places)]

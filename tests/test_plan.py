@@ -281,8 +281,9 @@ def test_a_forecast_is_remembered_beside_its_run(scene, tmp_path):
 def test_a_run_that_learns_as_the_law_says_confirms_its_forecast_and_a_worse_one_moves_it(scene, tmp_path):
     kept = remembered(scene, tmp_path)
     step = kept.tokens // kept.batch_tokens // 3
-    gain, _ = kept._cooling()
-    usual = float(kept.law().loss(kept.params, step * kept.batch_tokens, kept.unique_tokens)) / math.exp(gain(step * kept.batch_tokens))
+    gain, _ = plan.cooling(kept.measured)
+    whole = step * kept.batch_tokens / (1 - plan.COOLED)
+    usual = float(kept.law().loss(kept.params, whole, kept.unique_tokens)) / math.exp(gain(whole))
     same, worse = (kept.corrected([(step, usual * factor)], step) for factor in (1.0, 1.1))
     assert same.p50 == pytest.approx(kept.quality.p50, rel=1e-6)
     assert kept.quality.p50 < worse.p50 < 1.1 * kept.quality.p50
@@ -325,3 +326,34 @@ def test_a_free_rented_model_is_an_error(scene):
 def test_an_interval_holds_its_ends():
     assert Interval(1, 2, 3).holds(1)
     assert not Interval(1, 2, 3).holds(3.01)
+
+
+def test_cooling_is_learnt_from_the_ladders_own_runs_and_taken_as_usual_where_they_are_few():
+    points = [{"tokens": 1e5 * 2**i, "bits_per_byte": math.exp(-0.05 - 0.02 * i), "raw": 1.0} for i in range(5)]
+    gain, spread = plan.cooling(points)
+    assert gain(4e5) == pytest.approx(-0.09)
+    assert gain(1e9) == gain(3.2e6)
+    assert spread == pytest.approx(0.005)
+    assert plan.cooling(points[:3])[0](1e6) == plan.USUAL_GAIN
+
+
+def test_a_look_stands_for_the_run_that_would_have_left_the_trunk_there():
+    law = PowerLaw()
+    sizes, lengths = (60_000, 120_000, 250_000), (5e4, 1e5, 2e5, 4e5)
+    points = [
+        {
+            "params": n,
+            "tokens": d,
+            "unique_tokens": d,
+            "flops": 6 * n * d,
+            "bits_per_byte": float(law.loss(n, d)),
+            "raw": float(law.loss(n, d)) / 0.9,
+        }
+        for n in sizes
+        for d in lengths
+    ]
+    looks = [{"params": 250_000, "tokens": d, "raw": float(law.loss(250_000, d)) / 0.9, "flops": 6 * 250_000 * d} for d in (8e5, 1.6e6)]
+    without, with_ = (plan.fit(points, some, 1e9, 0.0) for some in ([], looks))
+    assert (without.n, with_.n) == (12, 14)
+    errors = [abs(float(f.loss(250_000, 1.6e6)) / float(law.loss(250_000, 1.6e6)) - 1) for f in (with_, without)]
+    assert errors[0] < 0.01
