@@ -137,6 +137,7 @@ class ScalingLaw:
     size: float  # of the discrepancy, relative
     noise: float  # relative, of a single run
     stretch: float
+    evidence: float  # log of it: how well these runs are explained; two fits to the same runs can be set against each other
     origin_errors: tuple[OriginError, ...] = dataclasses.field(repr=False)
     _fit: _Posterior = dataclasses.field(repr=False)
 
@@ -432,7 +433,7 @@ def _law(made: _Posterior, form: str, flops: np.ndarray, sizes: int, repeats: bo
     t, p = made.theta, np.exp(made.theta)
     A, B = math.exp(t[1] + p[3] * made.centre[0]), math.exp(t[2] + p[4] * made.centre[1])
     E, alpha, beta, k, r_d, r_n = (float(p[i]) for i in (0, 3, 4, 5, 6, 7))
-    plain = {"intervals": {}, "notes": (), "stretch": 1.0, "origin_errors": (), "a": beta / (alpha + beta)}
+    plain = {"intervals": {}, "notes": (), "stretch": 1.0, "evidence": -math.inf, "origin_errors": (), "a": beta / (alpha + beta)}
     plain |= {"repeats": Repeats(r_d, r_n) if repeats else None, "size": made.hyper[0], "noise": made.hyper[1], "_fit": made}
     return ScalingLaw(form, E, A, B, alpha, beta, k, top_flops=float(flops.max()), n=len(flops), sizes=sizes, **(plain | more))
 
@@ -616,12 +617,12 @@ def fit(
     bounds = [entropy if name == "bounded" else None for name in forms]
     r_n = R_N if excess else NEVER
     fits = [(_choose(_prepare(*columns, name, bound, r_n), noise), name, bound) for name, bound in zip(forms, bounds, strict=True)]
-    (made, _), name, bound = max(fits, key=lambda one: one[0][1])
+    (made, evidence), name, bound = max(fits, key=lambda one: one[0][1])
     errors = _rolling(made, name, columns, bound)
     made = dataclasses.replace(made, bend=_bend(N, D, L, made.hyper[1]), seed=noise or 0.0)
     stretch = _stretch(errors, len(N))
     notes = _notes(made, N, D, L, _prepare(*columns, name, bound, r_n))
-    law = _law(made, name, C, sizes, U is not None, stretch=stretch, origin_errors=tuple(errors), notes=notes)
+    law = _law(made, name, C, sizes, U is not None, stretch=stretch, evidence=evidence, origin_errors=tuple(errors), notes=notes)
     law = dataclasses.replace(law, a=_best_sizes(law, N, D))
     law = dataclasses.replace(law, intervals=_intervals(law))
     if len(N) < MIN_POINTS or sizes < MIN_SIZES or reach < MIN_REACH:

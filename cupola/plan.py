@@ -18,15 +18,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cupola import bend, rungs, train, units
 from cupola import ladder as ladders
-from cupola import law as laws
 from cupola import probe as probes
-from cupola import rungs, train, units
+from cupola.bend import BentLaw
 from cupola.corpus import Corpus
 from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
 from cupola.evaluate import Score
 from cupola.ladder import Ladder
-from cupola.law import ScalingLaw
 from cupola.lawplot import law_svg
 from cupola.ledger import Book
 from cupola.meter import Meter, Reading
@@ -76,7 +75,7 @@ class Interval:
 
 
 class Law(Protocol):
-    """What choosing needs of a ScalingLaw."""
+    """What choosing needs of a BentLaw."""
 
     def loss(self, params: Any, tokens: Any, unique_tokens: Any = None) -> np.ndarray: ...
 
@@ -132,7 +131,7 @@ class Plan:
     rates: Reading  # of one hour of work here
     price: str
     ladder: Ladder | None
-    law: ScalingLaw | None
+    law: BentLaw | None
     spent: Reading  # on probe and ladder
     band: tuple[int, int] | None
     outlook: Outlook | None
@@ -203,7 +202,7 @@ class Plan:
             "tokens_per_second": self.probe.tokens_per_second(self.params),
             "usd_per_hour": self.rates.usd,
             "ladder": made and {"points": [p.plain() for p in made.points], "noise": made.noise, "reused": made.reused},
-            "law": fitted and {k: getattr(fitted, k) for k in ("form", "E", "A", "B", "alpha", "beta", "k", "a", "intervals", "notes")},
+            "law": fitted and fitted.plain(),
             "plan_seconds": self.spent.seconds,
             "plan_usd": self.spent.usd,
             "outlook": self.outlook and dataclasses.asdict(self.outlook),
@@ -320,7 +319,7 @@ def _relative_error(score: Score) -> float:
     return float(math.sqrt(((bits_ - bits_.sum() / sizes.sum() * sizes) ** 2).sum()) / bits_.sum())
 
 
-def expect(law: ScalingLaw, params: int, tokens: float, unique_tokens: float, flops: float, shift: Shift) -> Interval:
+def expect(law: BentLaw, params: int, tokens: float, unique_tokens: float, flops: float, shift: Shift) -> Interval:
     """Held-out bits per byte of a run: the law's interval on the watched documents, moved to the held-out ones and widened by that.
 
     Raises LadderTooShort where the law reaches no further.
@@ -332,7 +331,7 @@ def expect(law: ScalingLaw, params: int, tokens: float, unique_tokens: float, fl
     return Interval(middle * math.exp(-down), middle, middle * math.exp(up))
 
 
-def look_ahead(law: ScalingLaw, chosen: Choice, best: Callable[[float, float], Choice], unique_tokens: float, shift: Shift) -> Outlook:
+def look_ahead(law: BentLaw, chosen: Choice, best: Callable[[float, float], Choice], unique_tokens: float, shift: Shift) -> Outlook:
     """What ten times the compute, the data and both would buy. best(compute factor, data factor) -> the choice one would make then."""
 
     def at(compute: float, data: float) -> Interval:
@@ -396,7 +395,7 @@ class Survey:
     probe: Probe
     design: Design | None = None
     ladder: Ladder | None = None
-    law: ScalingLaw | None = None
+    law: BentLaw | None = None
     shift: Shift | None = None
     why: str = ""  # there is no law
 
@@ -499,7 +498,7 @@ def _watch_tokens(scene: Scene) -> int:
     return look_tokens((len(scene.tokenizer.document(text)) for text in scene.corpus.watch.texts()), scene.length)
 
 
-def fit(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens: float, noise: float) -> ScalingLaw:
+def fit(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens: float, noise: float) -> BentLaw:
     """The law through a ladder's finished points and its looks, in bits per byte. Raises LadderTooShort.
 
     unique_tokens: of one pass over the corpus. A look stands for the run that would have left the trunk there, cooled on paper.
@@ -512,7 +511,7 @@ def fit(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens
     names = ("params", "tokens", "bits_per_byte", "unique_tokens", "flops")
     of = {name: np.array([p[name] for p in (*points, *told)], float) for name in names}
     columns = (of[name] for name in names[:4])
-    return laws.fit(*columns, flops=of["flops"], noise=noise or None, excess=False)
+    return bend.fit(*columns, flops=of["flops"], noise=noise or None)
 
 
 def cooling(points: list[dict[str, Any]]) -> tuple[Callable[[float], float], float]:
@@ -726,7 +725,7 @@ class Remembered:
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise DataError(f"not a forecast: {e}", str(path), "delete it; the run itself does not need it") from None
 
-    def law(self) -> ScalingLaw:
+    def law(self) -> BentLaw:
         """Fitted again to what was measured."""
         return fit(self.measured, self.looks, self.unique_tokens, self.noise)
 

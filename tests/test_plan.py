@@ -33,7 +33,8 @@ class PowerLaw:
 
     form, n, notes, top_flops, a = "power", 12, (), 1e12, 0.5 / 0.9
 
-    E, A, B, alpha, beta, k, intervals = 1.0, 40.0, 300.0, 0.4, 0.5, 1.0, {}
+    def plain(self):
+        return {"form": self.form, "a": self.a}
 
     def __init__(self, half: float = 0.03, reach: float = math.inf):
         self.half, self.reach = half, reach
@@ -356,4 +357,4 @@ def test_a_look_stands_for_the_run_that_would_have_left_the_trunk_there():
     without, with_ = (plan.fit(points, some, 1e9, 0.0) for some in ([], looks))
     assert (without.n, with_.n) == (12, 14)
     errors = [abs(float(f.loss(250_000, 1.6e6)) / float(law.loss(250_000, 1.6e6)) - 1) for f in (with_, without)]
-    assert errors[0] < 0.01
+    assert errors[0] < min(0.02, errors[1])
