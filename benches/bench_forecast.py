@@ -1,11 +1,11 @@
 """Plan, then run, many times over: how often the truth fell inside, and what the ladder costs against doing without.
 
-    .venv/bin/python benches/bench_forecast.py --work DIR                 # pairs over corpora, budgets and seeds: about 75 min
-    .venv/bin/python benches/bench_forecast.py --work DIR --part regret   # a budget spent three ways: 25 min
-    .venv/bin/python benches/bench_forecast.py --work DIR --report        # what DIR holds, nothing run
+    .venv/bin/python benches/bench_forecast.py                 # pairs over corpora, budgets, sizes and seeds: about 75 min
+    .venv/bin/python benches/bench_forecast.py --part regret   # a budget spent three ways: 12 min a seed
+    .venv/bin/python benches/bench_forecast.py --report        # what was run so far, nothing new
 
-Every pair is a project folder of its own in DIR, made as `cupola make` makes one up to the proof (no pieces are drawn), with its ledger; DIR
-can be stopped and gone on with, and nothing in it is left out of the tables, whatever came of it.
+Every pair is a project folder below --work, made as `cupola make` makes one up to the proof (no pieces are drawn), with its ledger.
+It can be stopped and gone on with, and nothing is left out of the tables, whatever came of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benches.bench_train import log
+from benches.bench_train import ROOT, log
 from cupola import lawplot, project
 from cupola.calibration import calibration
 from cupola.errors import CupolaError
@@ -154,10 +154,10 @@ def regrets(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the pairs, gone on with if it is there")
+    parser.add_argument("--work", type=Path, default=ROOT / "benches" / ".work" / "forecast", help="folder of the pairs, gone on with")
     parser.add_argument("--part", choices=("pairs", "regret"), default="pairs")
     parser.add_argument("--only", action="append", help="corpora: " + ", ".join(CORPORA))
-    parser.add_argument("--minutes", type=float, default=3.0, help="budget of a regret run")
+    parser.add_argument("--minutes", type=float, default=2.5, help="budget of a regret run")
     parser.add_argument("--seeds", type=int, default=2, help="of the regret runs")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="write the calibration as SVG")
