@@ -141,7 +141,7 @@ def _three(row: dict[str, Any]) -> str:
 
 
 def repeats(every: Sequence[Series]) -> dict[str, float] | None:
-    """Mean relative error of the formula below LOW_LOSS, refitted to the runs that repeat data: to those alone, and to all."""
+    """Mean relative error of the law below LOW_LOSS, each run left out in turn, refitted to the runs that repeat data: to those alone, and to all."""
     for series in every:
         if series.unique_tokens is None:
             continue
@@ -151,8 +151,7 @@ def repeats(every: Sequence[Series]) -> dict[str, float] | None:
             made = law.fit(
                 series.params[used], series.tokens[used], series.loss[used], series.unique_tokens[used], flops=_flops(series, used)
             )
-            off = law.refit_errors(made, series.params[low], series.tokens[low], series.loss[low], series.unique_tokens[low])
-            errors[name] = float(off.mean())
+            errors[name] = float(law.refit_errors(made)[low[used]].mean())
         log(f"repeats  mean error below loss {LOW_LOSS}, {int(low.sum())} runs: " + ", ".join(f"{v:.2%} {k}" for k, v in errors.items()))
         return errors
     return None

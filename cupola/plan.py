@@ -51,7 +51,9 @@ BYTES_PER_PARAMETER = 20  # weights, gradients of two parts, momentum, and what 
 LEAST_STEPS = 50
 LOOKS = 25  # at the watched documents, over a run
 OVERHEAD = 1.1  # looks, checkpoints, reading rows, as a factor of the steps' time (LOG.md, 2026-11-25)
-SLACK = 0.05  # the speed of the next minutes against that of the last seconds: half the 80% interval (LOG.md, 2026-11-25)
+FILLED, SLACK = 0.98, 0.04  # of its seconds a run takes: the clock ends it, a little early; and half the 80% interval (LOG.md, 2026-11-25)
+FREE_SLACK = 0.12  # the same for a run that does not fill the budget, whose end no clock decides
+BUSY = 0.78  # of the cores, while it trains (LOG.md, 2026-11-25)
 ENOUGH = 1.002  # fewer tokens are taken where they give the same loss within this factor
 AS_GOOD = 1.01  # sizes within this factor of the best can't be told apart: a law's ranking of sizes is no better (LOG.md, 2026-11-25)
 OWN_SHIFT = 0.25  # of the two sets' sampling errors, what another model's ratio of the two may differ by (LOG.md, 2026-11-25)
@@ -419,7 +421,7 @@ def make(scene: Scene, *, least: float = 4.0, look: Callable[[Scene, float], Sur
     return _plan(scene, seen, scene.left(), spent)
 
 
-def survey(scene: Scene, allowance: float) -> Survey:
+def survey(scene: Scene, allowance: float, design_of: Callable[..., Design] = rungs.design) -> Survey:
     """Probe the machine and climb the ladder in `allowance` seconds; without a law where that is too little, and then it says why."""
     config, vocab, end = scene.table.train, scene.tokenizer.vocab_size, scene.clock() + allowance
     scene.progress("measuring this machine", None)
@@ -428,7 +430,7 @@ def survey(scene: Scene, allowance: float) -> Survey:
     if not scene.ladder:
         return Survey(probe, why="[budget] ladder is 0, so there are no small runs to foretell from")
     try:
-        design = rungs.design(
+        design = design_of(
             probe,
             end - scene.clock(),
             scene.stream.pass_tokens,
@@ -573,22 +575,29 @@ def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
         versions=train.versions(),
     )
     flops = chosen.tokens * float(flops_per_token(chosen.shape, scene.length))
-    good = expect(seen.law, chosen.params, chosen.tokens, unique, flops, seen.shift) if seen.law and seen.shift else None
-    cost, meter = scene.meter.expect(chosen.seconds), scene.meter
-    low, high = chosen.seconds * (1 - SLACK), chosen.seconds * (1 + SLACK)
+    good, why = None, seen.why
+    if seen.law and seen.shift:
+        try:
+            good = expect(seen.law, chosen.params, chosen.tokens, unique, flops, seen.shift)
+        except LadderTooShort as e:
+            why = f"{e.what}; a larger [budget] ladder reaches further"
+    meter = scene.meter
+    filled, slack = (FILLED, SLACK) if chosen.seconds > 0.9 * seconds else (1.0, FREE_SLACK)
+    took = chosen.seconds * filled
+    cost = meter.expect(took, BUSY * meter.machine.cores)
     return Plan(
         run=run,
         params=chosen.params,
         tokens=chosen.tokens,
         passes=chosen.tokens / unique,
         quality=good,
-        seconds=Interval(low, chosen.seconds, high),
-        joules=_around(cost.joules, meter.joules_range, SLACK),
-        usd=_around(cost.usd, SLACK),
+        seconds=_around(took, slack),
+        joules=_around(cost.joules, meter.joules_range, slack),
+        usd=_around(cost.usd, slack),
         joules_by=meter.joules_by,
         joules_range=meter.joules_range,
         probe=seen.probe,
-        rates=meter.expect(3600.0),
+        rates=meter.expect(3600.0, BUSY * meter.machine.cores),
         price=meter.price.id,
         ladder=made,
         law=seen.law,
@@ -597,7 +606,7 @@ def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
         band=chosen.band,
         outlook=ahead,
         baseline=scene.baseline,
-        notes=_notes(seen, chosen, seconds),
+        notes=_notes(why, seen, chosen, seconds),
     )
 
 
@@ -606,8 +615,8 @@ def _around(middle: float, *ranges: float) -> Interval:
     return Interval(middle * (1 - width), middle, middle * (1 + width))
 
 
-def _notes(seen: Survey, chosen: Choice, seconds: float) -> list[str]:
-    notes = [f"quality is not forecast: {seen.why}"] if seen.why else []
+def _notes(why: str, seen: Survey, chosen: Choice, seconds: float) -> list[str]:
+    notes = [f"quality is not forecast: {why}"] if why else []
     notes += [*(seen.law.notes if seen.law else ()), *(seen.ladder.notes if seen.ladder else ()), *seen.probe.notes]
     if chosen.seconds < 0.8 * seconds:
         notes.append(f"{units.seconds(seconds - chosen.seconds)} of the budget stay unspent: more passes over this corpus would not help")

@@ -130,12 +130,13 @@ def load(
     tables = config.read(path)
     given = {key: value for key, value in (("minutes", minutes), ("usd", usd), ("kwh", kwh)) if value is not None}
     if given:
-        tables["budget"] = given
+        kept = tables.get("budget")
+        tables["budget"] = given | ({"ladder": kept["ladder"]} if isinstance(kept, dict) and "ladder" in kept else {})
     if seed is not None:
         tables.setdefault("project", {})["seed"] = seed
     settings = config.parse(Settings, tables, str(path))
     settings.budget.limits()  # zero and negative ones are refused here
-    if settings.budget == BudgetTable():
+    if settings.budget.limits() == Budget():
         raise ConfigError("no budget", str(path), "add [budget] minutes = 5 (or usd, or kwh), or pass --minutes 5")
     return Project(path.parent.resolve(), settings)
 

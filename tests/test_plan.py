@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupola import hardware, ladder, plan, rungs
+from cupola import hardware, ladder, ledger, plan, rungs
 from cupola import probe as probes
 from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
 from cupola.hardware import PriceConfig
@@ -260,7 +261,36 @@ def test_what_lies_beyond_the_laws_reach_is_said_without_an_interval(scene):
     assert f"10x compute: about {made.outlook.compute.p50:.2f}" in dict(made.lines())["next"]
 
 
+def few(probe, seconds, pass_tokens, length, vocab_size, **more):
+    """A ladder of seconds: three sizes, two cooled runs each, one look."""
+    shapes = [dial(n, vocab_size, length) for n in (40_000, 120_000, 200_000)]
+    made = [rungs.Rung(s, 4, (8, 16), 0.02, 0, looks=(24,) if s is shapes[-1] else ()) for s in shapes]
+    return rungs.Design(tuple(made), rungs.Costs(probe))
+
+
+@pytest.mark.slow
+def test_a_plan_is_made_from_runs_that_were_trained_and_a_second_one_pays_for_none_of_them(scene, tmp_path):
+    with ledger.open(tmp_path) as book:
+        run_id = book.start_run("plan", "x")
+        here = dataclasses.replace(scene(15), book=book, run_id=run_id)
+        look = functools.partial(plan.survey, design_of=few)
+        first, again = (plan.make(here, look=lambda scene, allowance: look(scene, 1e6)) for _ in range(2))
+        assert first.quality.p10 < first.quality.p50 < first.quality.p90
+        assert (len(first.ladder.done), len(first.ladder.looks), first.ladder.reused) == (6, 1, 0)
+        assert again.ladder.reused == 6
+        assert again.quality == first.quality
+        assert len(book.points()) == 6
+        assert again.spent.seconds < first.spent.seconds
+        assert first.shift.factor == pytest.approx(1.0, abs=0.2)
+
+
 # --- after the plan ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_beyond_the_laws_reach_is_planned_without_a_forecast_and_says_so(scene):
+    made = plan.make(scene(60), look=by_law(law=PowerLaw(reach=1e9)))
+    assert made.quality is None
+    assert made.notes[0] == "quality is not forecast: too far; a larger [budget] ladder reaches further"
 
 
 def remembered(scene, tmp_path) -> Remembered:

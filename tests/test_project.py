@@ -37,6 +37,13 @@ def test_the_command_line_takes_the_place_of_the_files_budget(tmp_path):
     assert made.settings.budget.usd == 0.5
 
 
+def test_the_ladders_share_stays_when_the_command_line_gives_the_budget_and_is_no_budget(tmp_path):
+    shared = GOOD.replace("minutes = 2", "minutes = 2\nladder = 0.4")
+    assert project.load(_write(tmp_path / "a", shared), minutes=9).settings.budget.ladder == 0.4
+    with pytest.raises(ConfigError, match="no budget"):
+        project.load(_write(tmp_path / "b", shared.replace("minutes = 2\n", "")))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -44,6 +51,7 @@ def test_the_command_line_takes_the_place_of_the_files_budget(tmp_path):
         (('medium = "text"', 'medium = "tex"'), r"models.tales.medium: no medium of that name; there are text, code, tune"),
         (('medium = "text"', 'medium = "text"\n[models.tales.train]\nlerning_rate = 1'), r"did you mean 'learning_rate'"),
         (('medium = "text"', 'medium = "text"\n[models.tales.train]\nlearning_rate = -1'), r"train.learning_rate: .*greater than 0"),
+        (("minutes = 2", "minutes = 2\nladder = 0.9"), r"budget.ladder: .*less than or equal to 0.5"),
         (("minutes = 2", "minutes = 0"), r"a budget of .* buys nothing"),
         (("[budget]\nminutes = 2", ""), r"no budget[\s\S]*--minutes 5"),
         (("[models.tales]", "[models.Tales]"), r"a model is called by small letters"),
