@@ -678,7 +678,7 @@ def _by_dial(scene: Scene, seen: Survey, seconds: float) -> Choice:
 
 COOLED = 0.4  # of a run's steps
 USUAL_GAIN, USUAL_SPREAD = -0.09, 0.03  # of log loss by cooling, where a ladder has too few runs to say (LOG.md, 2026-11-25)
-LATER = 0.03  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
+LATER = 0.05  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -759,6 +759,15 @@ class Remembered:
         width = Z * math.sqrt(before**2 * now**2 / (before**2 + now**2))
         return Interval(math.exp(middle - width), math.exp(middle), math.exp(middle + width))
 
+    def _fan(self, law: BentLaw) -> list[tuple[float, float, float, float]]:
+        """The interval from the dearest point on to the planned run, for a model of that size: FLOPs, p10, p50, p90."""
+        begin = max(p["flops"] for p in (*self.measured, *self.looks)) / self.flops_per_token
+        if not self.quality or begin >= self.tokens:
+            return []
+        tokens = np.geomspace(begin, self.tokens, 8)
+        found = [expect(law, self.params, float(d), self.unique_tokens, float(d) * self.flops_per_token, self.shift) for d in tokens]
+        return [(float(d) * self.flops_per_token, i.p10, i.p50, i.p90) for d, i in zip(tokens, found, strict=True)]
+
     def svg(self, came: float | None, width: int, height: int, title: str) -> str:
         """The points, the law by size, the interval and, once it is known, what came: held-out bits per byte against training FLOPs."""
         law, factor = self.law(), self.shift.factor
@@ -784,6 +793,7 @@ class Remembered:
             fresh,
             curves,
             repeats=again,
+            band=self._fan(law),
             chosen=chosen,
             outcome=None if came is None else (at, came),
             x_label="training FLOPs",
