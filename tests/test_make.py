@@ -13,6 +13,9 @@ import pytest
 from conftest import write_sentences
 
 from cupola import ledger
+from cupola import project as projects
+from cupola.errors import OverBudget
+from cupola.make import Foundry
 
 CUPOLA = (sys.executable, "-c", "from cupola.cli import main; main()")
 
@@ -179,3 +182,19 @@ def test_a_full_disk_is_a_plain_sentence_and_loses_nothing(project, made, tmp_pa
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "free some space" in done.stderr or "the disk failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gate", "limit", "key"), [("minutes", 0.5, "minutes"), ("usd", 0.003, "usd"), ("kwh", 0.0003, "kwh")], ids=["time", "money", "energy"]
+)
+def test_each_gate_of_the_budget_closes_after_its_thirty_seconds_before_anything_is_bought(project, tmp_path, gate, limit, key):
+    settings = (project / "cupola.toml").read_text().replace("minutes = 0.5", f"{gate} = {limit}")
+    (tmp_path / "cupola.toml").write_text(settings + "\n[price]\nusd_per_hour = 0.36\nwatts = 36\n")
+    now = [0.0]
+    with Foundry(projects.load(tmp_path), clock=lambda: now[0]) as f:
+        assert f.left() == pytest.approx(30, rel=0.01)
+        now[0] = 31.0
+        assert f.left() == 0
+        with pytest.raises(OverBudget, match=r"is used up") as closed, f.charged("plan"):
+            pytest.fail("nothing may be bought")
+        assert closed.value.where == f"[budget] {key}"
