@@ -248,6 +248,11 @@ class Foundry:
         The ladder's finished runs are in the ledger: a second plan pays only for what is missing.
         """
         base, tokenizer, stream = self.baselines, self.tokenizer, self.stream
+        share = self.project.settings.budget.ladder
+        most = share * max(0.0, self.left() - self.reserve)
+        if most > plans.LEAST_SURVEY:
+            cost = self.meter.expect(most)
+            self.note(f"small runs come first, for up to {units.seconds(most)} and {units.usd(cost.usd)} of the budget", lasting=False)
         with self.charged("plan") as bill:
             scene = plans.Scene(
                 table=self.table,
@@ -260,7 +265,7 @@ class Foundry:
                 meter=self.meter,
                 book=self.book,
                 run_id=self.run_id,
-                ladder=self.project.settings.budget.ladder,
+                ladder=share,
                 baseline=base.ngram,
                 left=lambda: self.left() - self.reserve,
                 check=lambda: self.budget.check(self.spent()),

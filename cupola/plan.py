@@ -678,7 +678,7 @@ def _by_dial(scene: Scene, seen: Survey, seconds: float) -> Choice:
 
 COOLED = 0.4  # of a run's steps
 USUAL_GAIN, USUAL_SPREAD = -0.09, 0.03  # of log loss by cooling, where a ladder has too few runs to say (LOG.md, 2026-11-25)
-LATER = 0.05  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
+LATER = 0.06  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
 
 
 @dataclasses.dataclass(frozen=True)
