@@ -30,6 +30,7 @@ from cupola.compose import Kit, Made, Usual
 from cupola.corpus import Corpus
 from cupola.engine import Engine, Proof, prove
 from cupola.errors import DataError, MachineError
+from cupola.forecast import Interval, Remembered, bits
 from cupola.ledger import Book
 from cupola.media import MEDIA, Document, Medium
 from cupola.meter import Budget, Meter, Reading
@@ -291,7 +292,7 @@ class Foundry:
         if not self.plan.quality:
             return None
         path = self.out / "plan.svg"
-        remembered = plans.Remembered.of(self.plan, self.stream.pass_tokens)
+        remembered = plans.remember(self.plan, self.stream.pass_tokens)
         _write(path, remembered.svg(None, 640, 420, f"Forecast of {self.name}"))
         self.say("plot", str(path))
         return str(path)
@@ -340,9 +341,9 @@ class Foundry:
         self._foretell("train_seconds", made.seconds, "seconds", "measured speed")
         self._foretell("train_joules", made.joules, "joules", f"measured speed, {made.joules_by}")
         self._foretell("train_usd", made.usd, "usd", f"measured speed, {self.meter.usd_by}")
-        plans.Remembered.of(made, self.stream.pass_tokens).write(self.run / "forecast.json")
+        plans.remember(made, self.stream.pass_tokens).write(self.run / "forecast.json")
 
-    def _foretell(self, quantity: str, expected: plans.Interval, unit: str, by: str) -> None:
+    def _foretell(self, quantity: str, expected: Interval, unit: str, by: str) -> None:
         self.book.forecast(self.run_id, quantity, expected.p10, expected.p50, expected.p90, unit, by, id=f"{self.run.name}:{quantity}")
 
     def _correct(self, step: int) -> None:
@@ -354,13 +355,13 @@ class Foundry:
         better = remembered.corrected(looks, step)
         if better:
             self._foretell("bits_per_byte, corrected", better, "bits/byte", "the law and the first third of the run")
-            self.note(f"after a third of the run: {better.show(plans.bits)} bits/byte expected", lasting=False)
+            self.note(f"after a third of the run: {better.show(bits)} bits/byte expected", lasting=False)
 
     @property
-    def forecast(self) -> plans.Remembered | None:
+    def forecast(self) -> Remembered | None:
         """What was foretold of this run, as it lies beside it; None for one that was planned without a law or by an older cupola."""
         path = self.run / "forecast.json"
-        return plans.Remembered.read(path) if path.exists() else None
+        return Remembered.read(path) if path.exists() else None
 
     def _outcome(self, outcome: Outcome) -> None:
         spent = self.book.totals(self.run_id).by_kind["train"]
@@ -588,13 +589,13 @@ class Foundry:
 
     def _quality_row(self) -> tuple[str, str]:
         remembered = self.forecast
-        return remembered.quality.show(plans.bits) if remembered and remembered.quality else "not forecast", str(self.score)
+        return remembered.quality.show(bits) if remembered and remembered.quality else "not forecast", str(self.score)
 
     def _said_of_quality(self) -> str:
         remembered = self.forecast
         if remembered is None or not remembered.quality:
             return "measured speed and the dial; quality was not forecast"
-        return f"a ladder of {remembered.points} runs foretold {remembered.quality.show(plans.bits)} bits per byte"
+        return f"a ladder of {remembered.points} runs foretold {remembered.quality.show(bits)} bits per byte"
 
     def card(self, made: Made | None) -> dict[str, Any]:
         """What modeldir.write_card is told."""

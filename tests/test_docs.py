@@ -26,6 +26,7 @@ from cupola import (
     corpus,
     doctor,
     engine,
+    forecast,
     hardware,
     law,
     lawtable,
@@ -100,7 +101,7 @@ def _json_keys():
     sizes = np.repeat([1e6, 2e6, 4e6, 8e6], 2)
     scored = law.score(sizes, sizes * np.tile([10, 40], 4), 9 / sizes**0.1 * np.tile([1, 0.9], 4), cut=0.6)
     returned = [n for n in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(make.Foundry.make)))) if isinstance(n, ast.Return)][-1]
-    ends = plan.Interval(0.0, 0.0, 0.0)
+    ends = forecast.Interval(0.0, 0.0, 0.0)
     stub = SimpleNamespace(precision="", seconds=0, usd=0, flops=lambda params: 0, tokens_per_second=lambda params: 0)
     given = {"seconds": ends, "joules": ends, "usd": ends, "probe": stub, "run": stub, "rates": stub, "spent": stub}
     values = {f.name: given.get(f.name) for f in dataclasses.fields(plan.Plan)}

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupola import hardware, ladder, ledger, plan, rungs
+from cupola import forecast, hardware, ladder, ledger, plan, rungs
 from cupola import probe as probes
 from cupola.errors import ConfigError, DataError, LadderTooShort, OverBudget
+from cupola.forecast import Interval, Remembered, Shift
 from cupola.hardware import PriceConfig
 from cupola.law import Prediction
 from cupola.meter import Meter
 from cupola.model import count_parameters, dial, flops_per_token
-from cupola.plan import Choice, Interval, Remembered, Scene, Shift, Survey, Versus
+from cupola.plan import Choice, Scene, Survey, Versus
 from cupola.probe import Probe
 from cupola.project import ModelTable
 from cupola.sources import Source
@@ -148,11 +149,11 @@ def test_the_shift_is_what_one_model_says_of_both_sets_and_few_documents_make_it
 
 def test_the_expected_quality_is_the_laws_moved_by_the_shift_and_wider_for_it():
     law = PowerLaw(half=0.03)
-    plain = plan.expect(law, 200_000, 5e6, 1e9, 1e12, Shift(1.0, 0.0))
-    moved = plan.expect(law, 200_000, 5e6, 1e9, 1e12, Shift(0.9, 0.03))
+    plain = forecast.expect(law, 200_000, 5e6, 1e9, 1e12, Shift(1.0, 0.0))
+    moved = forecast.expect(law, 200_000, 5e6, 1e9, 1e12, Shift(0.9, 0.03))
     assert plain.p90 / plain.p50 == pytest.approx(math.exp(0.03))
     assert moved.p50 == pytest.approx(0.9 * plain.p50)
-    assert math.log(moved.p90 / moved.p50) == pytest.approx(math.hypot(0.03, plan.Z * 0.03))
+    assert math.log(moved.p90 / moved.p50) == pytest.approx(math.hypot(0.03, forecast.Z * 0.03))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_a_run_beyond_the_laws_reach_is_planned_without_a_forecast_and_says_so(s
 def remembered(scene, tmp_path) -> Remembered:
     made = plan.make(scene(60), look=by_law())
     path = tmp_path / "forecast.json"
-    Remembered.of(made, scene(60).stream.pass_tokens).write(path)
+    plan.remember(made, scene(60).stream.pass_tokens).write(path)
     return Remembered.read(path)
 
 
@@ -312,8 +313,8 @@ def test_a_forecast_is_remembered_beside_its_run(scene, tmp_path):
 def test_a_run_that_learns_as_the_law_says_confirms_its_forecast_and_a_worse_one_moves_it(scene, tmp_path):
     kept = remembered(scene, tmp_path)
     step = kept.tokens // kept.batch_tokens // 3
-    gain, _ = plan.cooling(kept.measured)
-    whole = step * kept.batch_tokens / (1 - plan.COOLED)
+    gain, _ = forecast.cooling(kept.measured)
+    whole = step * kept.batch_tokens / (1 - forecast.COOLED)
     usual = float(kept.law().loss(kept.params, whole, kept.unique_tokens)) / math.exp(gain(whole))
     same, worse = (kept.corrected([(step, usual * factor)], step) for factor in (1.0, 1.1))
     assert same.p50 == pytest.approx(kept.quality.p50, rel=1e-6)
@@ -361,11 +362,11 @@ def test_an_interval_holds_its_ends():
 
 def test_cooling_is_learnt_from_the_ladders_own_runs_and_taken_as_usual_where_they_are_few():
     points = [{"tokens": 1e5 * 2**i, "bits_per_byte": math.exp(-0.05 - 0.02 * i), "raw": 1.0} for i in range(5)]
-    gain, spread = plan.cooling(points)
+    gain, spread = forecast.cooling(points)
     assert gain(4e5) == pytest.approx(-0.09)
     assert gain(1e9) == gain(3.2e6)
     assert spread == pytest.approx(0.005)
-    assert plan.cooling(points[:3])[0](1e6) == plan.USUAL_GAIN
+    assert forecast.cooling(points[:3])[0](1e6) == forecast.USUAL_GAIN
 
 
 def test_a_look_stands_for_the_run_that_would_have_left_the_trunk_there():
@@ -384,7 +385,7 @@ def test_a_look_stands_for_the_run_that_would_have_left_the_trunk_there():
         for d in lengths
     ]
     looks = [{"params": 250_000, "tokens": d, "raw": float(law.loss(250_000, d)) / 0.9, "flops": 6 * 250_000 * d} for d in (8e5, 1.6e6)]
-    without, with_ = (plan.fit(points, some, 1e9, 0.0) for some in ([], looks))
+    without, with_ = (forecast.fit(points, some, 1e9, 0.0) for some in ([], looks))
     assert (without.n, with_.n) == (12, 14)
     errors = [abs(float(f.loss(250_000, 1.6e6)) / float(law.loss(250_000, 1.6e6)) - 1) for f in (with_, without)]
     assert errors[0] < min(0.02, errors[1])
