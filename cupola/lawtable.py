@@ -48,9 +48,9 @@ class Fitted:
     predictions: list[dict[str, Any]]  # params, tokens, unique_tokens, p10, p50, p90, error
 
     def plain(self) -> dict[str, Any]:
-        """As --json prints it; residual: median relative error of the formula on its runs."""
+        """As --json prints it; residual: median relative error on its runs, each left out in turn."""
         s, law = self.series, self.law
-        residual = law and float(np.median(laws.refit_errors(law, s.params, s.tokens, s.loss, s.unique_tokens)))
+        residual = law and float(np.median(laws.refit_errors(law)))
         repeats = dataclasses.asdict(law.repeats) if law and law.repeats else {}
         return {
             "series": s.name,
