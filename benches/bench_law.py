@@ -141,7 +141,7 @@ def _three(row: dict[str, Any]) -> str:
 
 
 def repeats(every: Sequence[Series]) -> dict[str, float] | None:
-    """Mean relative error of the law below LOW_LOSS, each run left out in turn, refitted to the runs that repeat data: to those alone, and to all."""
+    """Mean relative error below LOW_LOSS of the law of the runs that repeat data, each left out in turn: of those alone, and of all."""
     for series in every:
         if series.unique_tokens is None:
             continue

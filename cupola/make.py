@@ -392,7 +392,7 @@ class Foundry:
         remembered = self.forecast
         if remembered is None or not remembered.quality:
             return []
-        return [remembered.svg(came, width, height, f"Forecast of {self.name}") for width, height in ((900, 420), (340, 340))]
+        return [remembered.svg(came, width, height, f"Forecast of {self.name}") for width, height in ((1000, 420), (340, 340))]
 
     def loss_svg(self) -> str:
         return plot.loss_svg(self.curves(), title=f"Training of {self.name}")
@@ -587,6 +587,11 @@ class Foundry:
             ) from None
         return target
 
+    def _expected_seconds(self, planned: float) -> str:
+        """As it was foretold, where the ledger has that."""
+        told = [f for f in self.foretold() if f["quantity"] == "train_seconds"]
+        return Interval(told[0]["p10"], told[0]["p50"], told[0]["p90"]).show(units.seconds) if told else units.seconds(planned)
+
     def _quality_row(self) -> tuple[str, str]:
         remembered = self.forecast
         return remembered.quality.show(bits) if remembered and remembered.quality else "not forecast", str(self.score)
@@ -663,7 +668,7 @@ class Foundry:
         planned = train.read_plan(self.run)
         low, middle, high = np.percentile(self.yardstick, [10, 50, 90])
         rows = [
-            pages.Row("training", units.seconds(planned.seconds or 0), units.seconds(outcome.seconds)),
+            pages.Row("training", self._expected_seconds(planned.seconds or 0), units.seconds(outcome.seconds)),
             pages.Row("steps", f"{planned.max_steps:,}", f"{outcome.steps:,}"),
             pages.Row("quality", *self._quality_row()),
             pages.Row(
@@ -693,7 +698,9 @@ class Foundry:
             plan=self.plan_svgs(self.score.bits_per_byte),
             curves=self.curves(),
             marks={"delivered": outcome.best_step},
-            curve_note=ENDED.get(outcome.ended, outcome.ended),
+            curve_note=""
+            if outcome.ended == "late" and outcome.steps >= outcome.planned_steps
+            else ENDED.get(outcome.ended, outcome.ended),
             yardstick=pages.Yardstick(low, middle, high, self.table.compose.copy_share * middle),
             origins=[pages.Origin(s.source, s.licence, f"{s.files:,} files", s.credit) for s in report.sources],
             versions={"cupola": cupola.__version__, **train.versions()},
