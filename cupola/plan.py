@@ -473,6 +473,7 @@ def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
         tokenizer=os.path.relpath(scene.tokenizer_folder, scene.run),
         rows=rows,
         max_steps=steps,
+        most_steps=None if chosen.seconds > 0.9 * seconds else steps,  # fewer than there is time for were chosen: more would not help
         eval_every=max(1, steps // LOOKS),
         precision=seen.probe.precision,
         seconds=chosen.seconds,

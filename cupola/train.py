@@ -18,6 +18,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,7 @@ class RunPlan(Config):
     parts: int = 2  # that a step is cut into; workers share them
     max_steps: int = Field(gt=0)
     eval_every: int = Field(gt=0)
+    most_steps: int | None = Field(None, gt=0)  # that an early machine may add up to: None: as many as there is time for
     warmup_steps: int | None = Field(None, gt=0)  # None: [train] warmup's share of max_steps
     decay_from: int | None = Field(None, ge=0)  # the step at which the decay begins; None: [train] decay's share of max_steps
     cool: bool = True  # False: the rates stay full to the end
@@ -560,7 +562,9 @@ class _Loop:
             late = f"the machine is slower than planned: {need:.0f} s of steps for {left:.0f} s left, so the decay begins earlier"
             self._decide(end, round(self.plan.train.decay * end), "late", late if self.ended != "late" else "")
         elif need < 0.93 * left - 1:  # also in the decay, which then falls more slowly from where it is
-            end = self.step + int(0.98 * left / pace)
+            end = min(self.step + int(0.98 * left / pace), self.plan.most_steps or sys.maxsize)
+            if end <= self.schedule.end:
+                return
             self._decide(end, round(self.plan.train.decay * end), "planned" if end >= self.plan.max_steps else self.ended, "")
 
     def _save(self) -> None:

@@ -212,6 +212,13 @@ def test_a_plan_fills_its_time_and_prices_it(scene):
     assert made.seconds.p10 < made.seconds.p50 < made.seconds.p90
 
 
+def test_a_plan_that_leaves_time_unspent_on_purpose_keeps_the_run_from_using_it(scene):
+    short, full = (plan.make(scene(seconds), look=by_law()) for seconds in (36_000, 60))
+    assert short.seconds.p50 < 30_000
+    assert short.run.most_steps == short.run.max_steps
+    assert full.run.most_steps is None
+
+
 def test_a_plan_says_in_words_what_it_rests_on_and_what_it_expects(scene):
     made = plan.make(scene(60), look=by_law())
     text = "\n".join(f"{label:<9} {line}" for label, line in made.lines())

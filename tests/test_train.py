@@ -151,6 +151,16 @@ def test_a_late_machine_brings_the_decay_forward_and_ends_cooled_in_time(make_ru
     assert events[0]["schedule"]["decay_from"] < 240  # planned there
 
 
+@pytest.mark.parametrize(("most", "steps"), [(None, None), (40, 40), (50, 50)])
+def test_an_early_machine_adds_steps_but_none_that_the_plan_thought_useless(make_run, most, steps):
+    run, clock = make_run(max_steps=40, eval_every=8, most_steps=most, deliver=False), Clock(0.01)
+    outcome = train.train(run, left=lambda: 8.0 - clock.now, clock=clock)
+    if steps:
+        assert (outcome.steps, outcome.ended) == (steps, "planned")
+    else:
+        assert outcome.steps > 60
+
+
 def test_a_resumed_late_run_does_again_what_the_clock_decided_before(make_run):
     whole, broken = make_run("whole", max_steps=60, eval_every=8), make_run("broken", max_steps=60, eval_every=8)
     event = {"at": 20, "schedule": {"warmup": 1, "decay_from": 20, "end": 32, "top": 1.0}, "ended": "late", "note": ""}
