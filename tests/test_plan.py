@@ -280,7 +280,7 @@ def few(probe, seconds, pass_tokens, length, vocab_size, **more):
 def test_a_plan_is_made_from_runs_that_were_trained_and_a_second_one_pays_for_none_of_them(scene, tmp_path):
     with ledger.open(tmp_path) as book:
         run_id = book.start_run("plan", "x")
-        here = dataclasses.replace(scene(15), book=book, run_id=run_id)
+        here = dataclasses.replace(scene(60), book=book, run_id=run_id)
         look = functools.partial(plan.survey, design_of=few)
         slow = probe(2e9)  # so that the run lies within the law's reach however fast the machine is
         first, again = (plan.make(here, look=lambda scene, allowance: dataclasses.replace(look(scene, 1e6), probe=slow)) for _ in range(2))
