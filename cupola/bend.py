@@ -5,9 +5,8 @@ and a ladder that ends before it foretells nothing of it. So a family of laws is
 
     log L(N, D) = log L'(N, D) - drop * s(D),      s(D) = 1 / (1 + exp(-(ln D - ln at) / WIDTH)),
 
-L' a ScalingLaw, drop and at from a small grid. Each law weighs by how well it explains the runs (its evidence) and how likely its drop was
-beforehand. A ladder that reads past the drop decides it; one that ends before leaves it open, and the spread between the laws is in the
-interval.
+L' a ScalingLaw, drop and at from a small grid, all as likely beforehand. Each law weighs by how well it explains the runs (its evidence). A
+ladder that reads past the drop decides it; one that ends before leaves it open, and the spread between the laws is in the interval.
 """
 
 from __future__ import annotations
@@ -24,10 +23,8 @@ from cupola.law import Column, Prediction, ScalingLaw
 
 # Chosen on own runs over five corpora (LOG.md, 2026-11-25)
 DROPS = (0.0, 0.1, 0.2, 0.3, 0.4)  # of log loss
-PRIOR = (0.2, 0.2, 0.2, 0.2, 0.2)
 PLACES = (5e5, 8e5, 1.3e6)  # tokens
 WIDTH = 0.35  # of the drop, in log tokens
-TEMPER = 0.5  # power of the evidence, as in law.py
 
 
 def fallen(tokens: Column | float, at: float) -> np.ndarray:
@@ -120,12 +117,12 @@ def fit(params: Column, tokens: Column, loss: Column, unique_tokens: Column, *, 
     """The family through R finished runs, (R,) each as law.fit takes them. Raises what law.fit raises."""
     tokens, loss = np.asarray(tokens, float), np.asarray(loss, float)
     made = []
-    for drop, prior in zip(DROPS, PRIOR, strict=True):
+    for drop in DROPS:
         places = PLACES if drop else PLACES[:1]
         for at in places:
             straight = loss * np.exp(drop * fallen(tokens, at))
             law = laws.fit(params, tokens, straight, unique_tokens, flops=flops, noise=noise, excess=False)
-            made.append((drop, at, math.log(prior / len(places)) + TEMPER * law.evidence, law))
+            made.append((drop, at, laws.TEMPER * law.evidence - math.log(len(places)), law))
     top = max(weight for _, _, weight, _ in made)
     total = sum(math.exp(weight - top) for _, _, weight, _ in made)
     return BentLaw(tuple(Bent(drop, at, math.exp(weight - top) / total, law) for drop, at, weight, law in made))

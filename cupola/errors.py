@@ -5,6 +5,7 @@ CupolaError
   SourceError       a source cannot be fetched, or what came is not what was pinned
   LicenceError      a source's licence is unknown or forbids the use, and nobody allowed it
   DataError         files that cannot be read as the medium they are said to be, or too few of them
+    Diverged        a run's loss became infinite or not a number
   LadderTooShort    too few or too small runs to foretell from; the rough law is on the exception
   OverBudget        the budget is too small, or is used up; what was planned or made is kept
   CheckpointError   a run cannot be resumed: damaged, or made under other data, versions or settings
@@ -44,6 +45,10 @@ class LicenceError(CupolaError):
 
 class DataError(CupolaError):
     """Files that cannot be read as what they are said to be."""
+
+
+class Diverged(DataError):
+    """A run's loss became infinite or not a number; its last checkpoint stands."""
 
 
 class LadderTooShort(CupolaError):

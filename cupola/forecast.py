@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -15,11 +16,10 @@ from cupola import bend
 from cupola.bend import BentLaw
 from cupola.errors import DataError
 from cupola.evaluate import Score
+from cupola.law import Z80
 from cupola.lawplot import law_svg
 
 OWN_SHIFT = 0.25  # of the two sets' sampling errors, what another model's ratio of the two may differ by (LOG.md, 2026-11-25)
-Z = 1.2816  # standard deviations from the middle of an 80% interval to its end
-COOLED = 0.4  # of a run's steps
 USUAL_GAIN, USUAL_SPREAD = -0.09, 0.03  # of log loss by cooling, where a ladder has too few runs to say (LOG.md, 2026-11-25)
 LATER = 0.06  # standard deviation of log loss from a third of a run to its end, beside what the cooling leaves open (LOG.md, 2026-11-25)
 
@@ -76,7 +76,7 @@ def expect(law: BentLaw, params: int, tokens: float, unique_tokens: float, flops
     """
     found = law.predict(float(params), float(tokens), unique_tokens, flops=flops)
     low, middle, high = (float(np.ravel(p)[0]) for p in (found.p10, found.p50, found.p90))
-    down, up = (math.hypot(math.log(ratio), Z * shift.error) for ratio in (middle / low, high / middle))
+    down, up = (math.hypot(math.log(ratio), Z80 * shift.error) for ratio in (middle / low, high / middle))
     middle *= shift.factor
     return Interval(middle * math.exp(-down), middle, middle * math.exp(up))
 
@@ -87,17 +87,22 @@ def expect(law: BentLaw, params: int, tokens: float, unique_tokens: float, flops
 def fit(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens: float, noise: float) -> BentLaw:
     """The law through a ladder's finished points and its looks, in bits per byte. Raises LadderTooShort.
 
-    unique_tokens: of one pass over the corpus. A look stands for the run that would have left the trunk there, cooled on paper.
+    unique_tokens: of one pass over the corpus.
     """
-    gain, _ = cooling(points)
-    told = [
-        look | {"bits_per_byte": look["raw"] * math.exp(gain(look["tokens"])), "unique_tokens": min(look["tokens"], unique_tokens)}
-        for look in looks
-    ]
     names = ("params", "tokens", "bits_per_byte", "unique_tokens", "flops")
-    of = {name: np.array([p[name] for p in (*points, *told)], float) for name in names}
+    of = {name: np.array([p[name] for p in with_looks(points, looks, unique_tokens)], float) for name in names}
     columns = (of[name] for name in names[:4])
     return bend.fit(*columns, flops=of["flops"], noise=noise or None)
+
+
+def with_looks(points: list[dict[str, Any]], looks: list[dict[str, Any]], unique_tokens: float) -> list[dict[str, Any]]:
+    """The points, and for each look the run that would have left the trunk there, cooled on paper."""
+    gain, _ = cooling(points)
+    told = (
+        look | {"bits_per_byte": look["raw"] * math.exp(gain(look["tokens"])), "unique_tokens": min(look["tokens"], unique_tokens)}
+        for look in looks
+    )
+    return [*points, *told]
 
 
 def cooling(points: list[dict[str, Any]]) -> tuple[Callable[[float], float], float]:
@@ -135,6 +140,7 @@ class Remembered:
     noise: float
     measured: list[dict[str, Any]]  # the ladder's finished points
     looks: list[dict[str, Any]]  # and where its trunks were only looked at
+    decay: float = 0.4  # share of the run's steps in which it is cooled
 
     @property
     def points(self) -> int:
@@ -143,9 +149,6 @@ class Remembered:
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         return dataclasses.asdict(self)
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(self.plain(), indent=1), "utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Remembered:
@@ -158,6 +161,7 @@ class Remembered:
         except (OSError, ValueError, TypeError, KeyError) as e:
             raise DataError(f"not a forecast: {e}", str(path), "delete it; the run itself does not need it") from None
 
+    @functools.cached_property
     def law(self) -> BentLaw:
         """Fitted again to what was measured."""
         return fit(self.measured, self.looks, self.unique_tokens, self.noise)
@@ -172,39 +176,35 @@ class Remembered:
         if not self.quality or not seen:
             return None
         gain, spread = cooling(self.measured)
-        at = float(np.mean([s for s, _ in seen])) * self.batch_tokens / (1 - COOLED)  # the run that would leave there
+        at = float(np.mean([s for s, _ in seen])) * self.batch_tokens / (1 - self.decay)  # the run that would leave there
         cooled = float(np.mean([math.log(b) for _, b in seen])) + gain(at)
-        expected = math.log(float(self.law().loss(float(self.params), at, self.unique_tokens)))
+        expected = math.log(float(self.law.loss(float(self.params), at, self.unique_tokens)))
         middle = math.log(self.quality.p50)
-        before = math.log(self.quality.p90 / self.quality.p10) / (2 * Z)
+        before = math.log(self.quality.p90 / self.quality.p10) / (2 * Z80)
         now = math.hypot(spread, LATER, self.shift.error)
         weight = before**2 / (before**2 + now**2)
         middle += weight * (cooled - expected)
-        width = Z * math.sqrt(before**2 * now**2 / (before**2 + now**2))
+        width = Z80 * math.sqrt(before**2 * now**2 / (before**2 + now**2))
         return Interval(math.exp(middle - width), math.exp(middle), math.exp(middle + width))
 
-    def _fan(self, law: BentLaw) -> list[tuple[float, float, float, float]]:
+    def _fan(self) -> list[tuple[float, float, float, float]]:
         """The interval from the dearest point on to the planned run, for a model of that size: FLOPs, p10, p50, p90."""
         begin = max(p["flops"] for p in (*self.measured, *self.looks)) / self.flops_per_token
         if not self.quality or begin >= self.tokens:
             return []
         tokens = np.geomspace(begin, self.tokens, 8)
-        found = [expect(law, self.params, float(d), self.unique_tokens, float(d) * self.flops_per_token, self.shift) for d in tokens]
+        found = [expect(self.law, self.params, float(d), self.unique_tokens, float(d) * self.flops_per_token, self.shift) for d in tokens]
         return [(float(d) * self.flops_per_token, i.p10, i.p50, i.p90) for d, i in zip(tokens, found, strict=True)]
 
     def svg(self, came: float | None, width: int, height: int, title: str) -> str:
         """The points, the law by size, the interval and, once it is known, what came: held-out bits per byte against training FLOPs."""
-        law, factor = self.law(), self.shift.factor
+        law, factor = self.law, self.shift.factor
         fresh: dict[float, list[tuple[float, float]]] = {}
         again: dict[float, list[tuple[float, float]]] = {}
         curves: dict[float, list[tuple[float, float]]] = {}
-        for p in self.measured:
+        for p in with_looks(self.measured, self.looks, self.unique_tokens):
             side = again if p["tokens"] > 1.05 * p["unique_tokens"] else fresh
             side.setdefault(p["params"], []).append((p["flops"], p["bits_per_byte"] * factor))
-        gain, _ = cooling(self.measured)
-        for look in self.looks:
-            told = look["raw"] * math.exp(gain(look["tokens"])) * factor
-            (again if look["tokens"] > 1.05 * self.unique_tokens else fresh).setdefault(look["params"], []).append((look["flops"], told))
         for params in sorted({p["params"] for p in self.measured}):
             mine = [p for p in self.measured if p["params"] == params]
             per_token = mine[0]["flops"] / mine[0]["tokens"]
@@ -217,7 +217,7 @@ class Remembered:
             fresh,
             curves,
             repeats=again,
-            band=self._fan(law),
+            band=self._fan(),
             chosen=chosen,
             outcome=None if came is None else (at, came),
             x_label="training FLOPs",

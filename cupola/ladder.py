@@ -25,7 +25,7 @@ import numpy as np
 
 from cupola import checkpoint, hardware, model, tokens, train, units
 from cupola.corpus import Corpus
-from cupola.errors import CheckpointError, DataError
+from cupola.errors import CheckpointError, Diverged
 from cupola.meter import Meter
 from cupola.model import flops_per_token
 from cupola.rungs import START_SECONDS, Design, Purpose, Rung, going_on, warmup_steps
@@ -509,9 +509,7 @@ class _Climber:
             self.starting.acquire()
             held.set()
             outcome = self.trainer(folder, progress=tick, workers=self.workers, clock=self.clock)
-        except DataError as e:
-            if not e.what.startswith("the loss became"):
-                raise
+        except Diverged:
             outcome = None
         finally:
             begun()

@@ -270,7 +270,7 @@ class Foundry:
                 baseline=base.ngram,
                 left=lambda: self.left() - self.reserve,
                 check=lambda: self.budget.check(self.spent()),
-                settle=_now_and_then(bill.settle, self.clock),
+                settle=bill.settle,
                 clock=self.clock,
                 progress=self.progress,
             )
@@ -341,7 +341,7 @@ class Foundry:
         self._foretell("train_seconds", made.seconds, "seconds", "measured speed")
         self._foretell("train_joules", made.joules, "joules", f"measured speed, {made.joules_by}")
         self._foretell("train_usd", made.usd, "usd", f"measured speed, {self.meter.usd_by}")
-        plans.remember(made, self.stream.pass_tokens).write(self.run / "forecast.json")
+        _write(self.run / "forecast.json", json.dumps(plans.remember(made, self.stream.pass_tokens).plain(), indent=1))
 
     def _foretell(self, quantity: str, expected: Interval, unit: str, by: str) -> None:
         self.book.forecast(self.run_id, quantity, expected.p10, expected.p50, expected.p90, unit, by, id=f"{self.run.name}:{quantity}")
@@ -349,7 +349,7 @@ class Foundry:
     def _correct(self, step: int) -> None:
         """A second forecast of quality, now that the run's own curve says something; the first stands."""
         remembered = self.forecast
-        if remembered is None or not remembered.quality:
+        if remembered is None:
             return
         looks = [(line["step"], line["bits_per_byte"]) for line in train.metrics(self.run) if line["bits_per_byte"] is not None]
         better = remembered.corrected(looks, step)
@@ -361,7 +361,8 @@ class Foundry:
     def forecast(self) -> Remembered | None:
         """What was foretold of this run, as it lies beside it; None for one that was planned without a law or by an older cupola."""
         path = self.run / "forecast.json"
-        return Remembered.read(path) if path.exists() else None
+        remembered = Remembered.read(path) if path.exists() else None
+        return remembered if remembered and remembered.quality else None
 
     def _outcome(self, outcome: Outcome) -> None:
         spent = self.book.totals(self.run_id).by_kind["train"]
@@ -370,7 +371,7 @@ class Foundry:
 
     def _came(self, quantity: str, value: float) -> None:
         forecast = f"{self.run.name}:{quantity}"
-        if any(f["id"] == forecast for f in self.book.forecasts()):
+        if any(f["id"] == forecast for f in self.foretold()):
             self.book.outcome(forecast, value, id=f"{forecast}:outcome")
 
     def curves(self) -> dict[str, list[tuple[float, float]]]:
@@ -390,7 +391,7 @@ class Foundry:
     def plan_svgs(self, came: float | None = None) -> list[str]:
         """The forecast as pictures, wide and narrow; with what came, once that is known. Empty without a law."""
         remembered = self.forecast
-        if remembered is None or not remembered.quality:
+        if remembered is None:
             return []
         return [remembered.svg(came, width, height, f"Forecast of {self.name}") for width, height in ((1000, 420), (340, 340))]
 
@@ -592,15 +593,15 @@ class Foundry:
         told = [f for f in self.foretold() if f["quantity"] == "train_seconds"]
         return Interval(told[0]["p10"], told[0]["p50"], told[0]["p90"]).show(units.seconds) if told else units.seconds(planned)
 
-    def _quality_row(self) -> tuple[str, str]:
+    def _expected_quality(self) -> str:
         remembered = self.forecast
-        return remembered.quality.show(bits) if remembered and remembered.quality else "not forecast", str(self.score)
+        return remembered.quality.show(bits) if remembered and remembered.quality else "not forecast"
 
     def _said_of_quality(self) -> str:
         remembered = self.forecast
-        if remembered is None or not remembered.quality:
+        if remembered is None:
             return "measured speed and the dial; quality was not forecast"
-        return f"a ladder of {remembered.points} runs foretold {remembered.quality.show(bits)} bits per byte"
+        return f"a ladder of {remembered.points} runs foretold {self._expected_quality()} bits per byte"
 
     def card(self, made: Made | None) -> dict[str, Any]:
         """What modeldir.write_card is told."""
@@ -670,7 +671,7 @@ class Foundry:
         rows = [
             pages.Row("training", self._expected_seconds(planned.seconds or 0), units.seconds(outcome.seconds)),
             pages.Row("steps", f"{planned.max_steps:,}", f"{outcome.steps:,}"),
-            pages.Row("quality", *self._quality_row()),
+            pages.Row("quality", self._expected_quality(), str(self.score)),
             pages.Row(
                 "everything", str(self.budget), f"{units.seconds(totals.seconds)}, {units.usd(totals.usd)}, {units.kwh(totals.joules)}"
             ),
@@ -698,9 +699,7 @@ class Foundry:
             plan=self.plan_svgs(self.score.bits_per_byte),
             curves=self.curves(),
             marks={"delivered": outcome.best_step},
-            curve_note=""
-            if outcome.ended == "late" and outcome.steps >= outcome.planned_steps
-            else ENDED.get(outcome.ended, outcome.ended),
+            curve_note=ENDED.get(outcome.ended, outcome.ended),
             yardstick=pages.Yardstick(low, middle, high, self.table.compose.copy_share * middle),
             origins=[pages.Origin(s.source, s.licence, f"{s.files:,} files", s.credit) for s in report.sources],
             versions={"cupola": cupola.__version__, **train.versions()},

@@ -30,7 +30,7 @@ from cupola.meter import Meter, Reading
 from cupola.model import ModelConfig, count_parameters, dial, flops_per_token
 from cupola.probe import Probe, look_tokens, rows_a_step
 from cupola.project import ModelTable
-from cupola.rungs import Design
+from cupola.rungs import MOST_PASSES, Design
 from cupola.tokens import Stream, Tokenizer
 from cupola.train import RunPlan
 
@@ -41,7 +41,6 @@ LEAST_SURVEY = 8.0  # seconds under which no ladder fits on any machine
 QUICK_SIZE = 300_000  # parameters that are timed where there is no ladder
 GRACE = 2.0  # seconds over its share that a ladder may take before its last runs are not begun
 TOKENS_PER_PARAMETER = 3.5  # without a law; fewer than where data is plenty, because more tokens are more passes (LOG.md, 2026-11-25)
-MOST_PASSES = 40  # over the corpus; the watched documents stop a run long before, where it helps to stop
 PARAMETERS_PER_TOKEN = 4  # of the corpus, at most: more than that is learnt by heart in the first minute
 SMALLEST, LARGEST = 30_000, 200_000_000  # parameters
 BEYOND = 2.5  # a size may be that many times the ladder's largest or smallest
@@ -87,12 +86,12 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What more would buy, in held-out bits per byte; None where nothing can be said, an Interval of nan ends where only the middle can."""
+    """What more would buy, in held-out bits per byte; an Interval of nan ends where only the middle can be said."""
 
-    compute: Interval | None  # ten times
-    data: Interval | None  # ten times
-    both: Interval | None
-    twice_data: float | None  # middle
+    compute: Interval  # ten times
+    data: Interval  # ten times
+    both: Interval
+    twice_data: float  # middle
     advice: str
 
 
@@ -193,9 +192,7 @@ class Plan:
         }
 
 
-def _said(found: Interval | None) -> str:
-    if found is None:
-        return "too far to tell"
+def _said(found: Interval) -> str:
     return f"about {found.p50:.2f}" if math.isnan(found.p10) else f"{found.p50:.2f} ({found.p10:.2f}–{found.p90:.2f})"
 
 
@@ -209,9 +206,9 @@ def shapes(low: float, high: float, vocab_size: int, length: int) -> list[ModelC
     return sorted(made, key=count_parameters)
 
 
-def affordable(shape: ModelConfig, seconds: float, tokens_per_second: float, length: int, rows: int, most: float, paid: int = 0) -> int:
-    """Tokens of whole steps that `seconds` buy, `paid` ones added, at most `most`."""
-    step = rows * length
+def affordable(seconds: float, tokens_per_second: float, step: int, unique_tokens: float, paid: int = 0) -> int:
+    """Tokens of whole steps of `step` that `seconds` buy, `paid` ones added: at most MOST_PASSES, or LEAST_STEPS where those are more."""
+    most = max(MOST_PASSES * unique_tokens, LEAST_STEPS * step)
     return int(min(paid + seconds * tokens_per_second / OVERHEAD, most) // step) * step
 
 
@@ -224,33 +221,31 @@ def decide(
     length: int,
     *,
     batch_tokens: int | None = None,
+    decay: float = 0.4,
     starts: dict[int, Start] | None = None,
 ) -> Choice:
     """The candidate with the least expected loss for `seconds`, with as few tokens as give that loss; and the sizes that are as good.
 
-    speed: parameters -> tokens a second. unique_tokens: of one pass over the corpus. starts: parameters -> a trunk to go on from.
+    speed: parameters -> tokens a second. unique_tokens: of one pass over the corpus. decay: share of a run's steps in
+    which it cools. starts: parameters -> a trunk to go on from, where that is not later than the decay begins.
     Raises OverBudget where no candidate gets LEAST_STEPS steps.
     """
     found = []
     for shape in candidates:
         params = count_parameters(shape)
-        rows, start = rows_a_step(shape, length, batch_tokens), (starts or {}).get(params)
-        step = rows * length
-        most = max(MOST_PASSES * unique_tokens, LEAST_STEPS * step)
-        tokens = affordable(shape, seconds, speed(params), length, rows, most)
-        with_start = affordable(shape, seconds, speed(params), length, rows, most, start.step * step) if start else 0
-        if start and start.step * step <= 0.6 * with_start:  # later than that the decay would have begun
-            tokens = with_start
-        else:
-            start = None
+        step, start = rows_a_step(shape, length, batch_tokens) * length, (starts or {}).get(params)
+        paid = start.step * step if start else 0
+        tokens = affordable(seconds, speed(params), step, unique_tokens, paid)
+        if paid > (1 - decay) * tokens:
+            start, paid = None, 0
+            tokens = affordable(seconds, speed(params), step, unique_tokens)
         if tokens < LEAST_STEPS * step:
             continue
         grid = np.unique((np.geomspace(LEAST_STEPS * step, tokens, 60) // step).astype(np.int64)) * step
         losses = np.minimum.accumulate(np.asarray(law.loss(float(params), grid.astype(float), unique_tokens)))
         enough = int(np.argmax(losses <= ENOUGH * losses[-1]))
-        if start and start.step * step > 0.6 * grid[enough]:
-            enough = int(np.argmax(grid >= start.step * step / 0.6))
-        paid = start.step * step if start else 0
+        if paid > (1 - decay) * grid[enough]:
+            enough = int(np.argmax(grid >= paid / (1 - decay)))
         took = (int(grid[enough]) - paid) / speed(params) * OVERHEAD
         found.append(Choice(shape, params, int(grid[enough]), took, float(losses[-1]), start))
     if not found:
@@ -434,8 +429,6 @@ class _Forgetful:
     def probe(self, run: str | None, key: str, facts: dict[str, Any], id: str | None = None) -> None:
         pass
 
-    points, point = probes, probe
-
 
 def _watch_tokens(scene: Scene) -> int:
     """What one look at the watched documents reads."""
@@ -457,32 +450,12 @@ def shift_of(scene: Scene, made: Ladder) -> Shift:
 
 def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
     """Choose, and say what is to be expected of it."""
-    config, tokenizer, unique = scene.table.train, scene.tokenizer, scene.stream.pass_tokens
+    unique, made, meter = scene.stream.pass_tokens, seen.ladder, scene.meter
     if seen.law:
         chosen, ahead = _by_law(scene, seen, seconds)
     else:
         chosen, ahead = _by_dial(scene, seen, seconds), None
-    rows = rows_a_step(chosen.shape, scene.length, config.batch_tokens)
-    steps, start = chosen.tokens // (rows * scene.length), chosen.start
-    made = seen.ladder
-    run = RunPlan(
-        model=chosen.shape,
-        train=config.model_copy(update={"learning_rate": made.learning_rate}) if made else config,
-        medium=scene.table.medium,
-        corpus=os.path.relpath(scene.corpus.folder, scene.run),
-        tokenizer=os.path.relpath(scene.tokenizer_folder, scene.run),
-        rows=rows,
-        max_steps=steps,
-        most_steps=None if chosen.seconds > 0.9 * seconds else steps,  # fewer than there is time for were chosen: more would not help
-        eval_every=max(1, steps // LOOKS),
-        precision=seen.probe.precision,
-        seconds=chosen.seconds,
-        tokens_per_second=seen.probe.tokens_per_second(chosen.params),
-        warmup_steps=start.warmup_steps if start else None,
-        trunk=train.Trunk(folder=os.path.relpath(start.folder, scene.run), step=start.step) if start else None,
-        data={"corpus": scene.corpus.fingerprint, "tokenizer": tokenizer.fingerprint},
-        versions=train.versions(),
-    )
+    full = chosen.seconds > 0.9 * seconds  # else fewer tokens were chosen than there is time for: more would not help
     flops = chosen.tokens * float(flops_per_token(chosen.shape, scene.length))
     good, why = None, seen.why
     if seen.law and seen.shift:
@@ -490,12 +463,11 @@ def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
             good = expect(seen.law, chosen.params, chosen.tokens, unique, flops, seen.shift)
         except LadderTooShort as e:
             why = f"{e.what}; a larger [budget] ladder reaches further"
-    meter = scene.meter
-    filled, slack = (FILLED, SLACK) if chosen.seconds > 0.9 * seconds else (1.0, FREE_SLACK)
+    filled, slack = (FILLED, SLACK) if full else (1.0, FREE_SLACK)
     took = chosen.seconds * filled
     cost = meter.expect(took, BUSY * meter.machine.cores)
     return Plan(
-        run=run,
+        run=_run_plan(scene, seen, chosen, full),
         params=chosen.params,
         tokens=chosen.tokens,
         passes=chosen.tokens / unique,
@@ -516,6 +488,31 @@ def _plan(scene: Scene, seen: Survey, seconds: float, spent: Reading) -> Plan:
         outlook=ahead,
         baseline=scene.baseline,
         notes=_notes(why, seen, chosen, seconds),
+    )
+
+
+def _run_plan(scene: Scene, seen: Survey, chosen: Choice, full: bool) -> RunPlan:
+    """The run that was chosen. full: an early machine may use what it has left for more steps."""
+    config, tokenizer, made = scene.table.train, scene.tokenizer, seen.ladder
+    rows = rows_a_step(chosen.shape, scene.length, config.batch_tokens)
+    steps, start = chosen.tokens // (rows * scene.length), chosen.start
+    return RunPlan(
+        model=chosen.shape,
+        train=config.model_copy(update={"learning_rate": made.learning_rate}) if made else config,
+        medium=scene.table.medium,
+        corpus=os.path.relpath(scene.corpus.folder, scene.run),
+        tokenizer=os.path.relpath(scene.tokenizer_folder, scene.run),
+        rows=rows,
+        max_steps=steps,
+        most_steps=None if full else steps,
+        eval_every=max(1, steps // LOOKS),
+        precision=seen.probe.precision,
+        seconds=chosen.seconds,
+        tokens_per_second=seen.probe.tokens_per_second(chosen.params),
+        warmup_steps=start.warmup_steps if start else None,
+        trunk=train.Trunk(folder=os.path.relpath(start.folder, scene.run), step=start.step) if start else None,
+        data={"corpus": scene.corpus.fingerprint, "tokenizer": tokenizer.fingerprint},
+        versions=train.versions(),
     )
 
 
@@ -557,6 +554,7 @@ def _by_law(scene: Scene, seen: Survey, seconds: float) -> tuple[Choice, Outlook
             unique * data,
             scene.length,
             batch_tokens=config.batch_tokens,
+            decay=config.decay,
             starts=starts,
         )
 
@@ -569,10 +567,9 @@ def _by_dial(scene: Scene, seen: Survey, seconds: float) -> Choice:
     guess = dial(config.params or 500_000, vocab, scene.length)
     flops = seen.probe.flops(count_parameters(guess))
     shape = guess if config.params else by_dial(flops, seconds, unique, vocab, scene.length)
-    params, rows = count_parameters(shape), rows_a_step(shape, scene.length, config.batch_tokens)
-    speed, step = seen.probe.tokens_per_second(params), rows * scene.length
-    most = max(MOST_PASSES * unique, LEAST_STEPS * step)
-    tokens = max(LEAST_STEPS * step, affordable(shape, seconds, speed, scene.length, rows, most))
+    params, step = count_parameters(shape), rows_a_step(shape, scene.length, config.batch_tokens) * scene.length
+    speed = seen.probe.tokens_per_second(params)
+    tokens = max(LEAST_STEPS * step, affordable(seconds, speed, step, unique))
     took = tokens / speed * OVERHEAD
     if took > 1.2 * seconds:
         raise OverBudget(
@@ -597,6 +594,7 @@ def remember(made: Plan, unique_tokens: float) -> Remembered:
         made.ladder.noise if made.ladder else 0.0,
         [p.plain() for p in made.ladder.done] if made.ladder else [],
         [dataclasses.asdict(look) for look in made.ladder.looks] if made.ladder else [],
+        run.train.decay,
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import math
@@ -35,7 +36,7 @@ from pydantic import Field
 from cupola import checkpoint, evaluate, hardware, model, modeldir
 from cupola.config import Config
 from cupola.corpus import Corpus
-from cupola.errors import CheckpointError, CupolaError, DataError
+from cupola.errors import CheckpointError, CupolaError, Diverged
 from cupola.media import MEDIA
 from cupola.model import ModelConfig
 from cupola.tokens import Stream, Tokenizer
@@ -191,6 +192,10 @@ class Workers:
         """`function` of each item, results in order; with one worker one after the other."""
         return list(self.pool.map(function, items))
 
+    def over(self, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """`function` of the rows, a part of them a worker, joined again."""
+        return np.concatenate(self.map(function, np.array_split(rows, min(len(rows), self.count))))
+
     def close(self) -> None:
         self.pool.shutdown(wait=True)
 
@@ -303,7 +308,7 @@ def score(
     team = Workers(hardware.describe().cores)
 
     def of(ids: np.ndarray) -> np.ndarray:
-        return np.concatenate(team.map(lambda part: nats(network, part), np.array_split(ids, min(len(ids), team.count))))
+        return team.over(functools.partial(nats, network), ids)
 
     try:
         with single_threaded():
@@ -408,7 +413,7 @@ class _Loop:
             batch = self.stream.batch(self.step, self.plan.rows, self.plan.train.length)
             loss = self.state.step(batch, self.schedule.scale(self.step), self.workers)
             if not math.isfinite(loss):
-                raise DataError(
+                raise Diverged(
                     f"the loss became {loss} at step {self.step}",
                     str(self.folder),
                     "lower [train] learning_rate; the last checkpoint stands",
@@ -524,10 +529,7 @@ class _Loop:
 
     def _watch(self) -> None:
         """Score the watched documents; the parts of a batch go over the workers."""
-
-        def score(ids: np.ndarray) -> np.ndarray:
-            return np.concatenate(self.workers.map(self.state.nats, np.array_split(ids, min(len(ids), self.workers.count))))
-
+        score = functools.partial(self.workers.over, self.state.nats)
         result = evaluate.bits_per_byte(score, self.watched, self.watched_bytes, self.plan.train.length)
         self.history.append([self.step, result.bits_per_byte])
 
@@ -560,12 +562,17 @@ class _Loop:
         if need > 1.04 * left + 0.3:
             end = self.step + int(0.98 * left / pace)
             late = f"the machine is slower than planned: {need:.0f} s of steps for {left:.0f} s left, so the decay begins earlier"
-            self._decide(end, round(self.plan.train.decay * end), "late", late if self.ended != "late" else "")
+            ended = self._ended(end)
+            self._decide(end, round(self.plan.train.decay * end), ended, late if ended == "late" != self.ended else "")
         elif need < 0.93 * left - 1:  # also in the decay, which then falls more slowly from where it is
             end = min(self.step + int(0.98 * left / pace), self.plan.most_steps or sys.maxsize)
             if end <= self.schedule.end:
                 return
-            self._decide(end, round(self.plan.train.decay * end), "planned" if end >= self.plan.max_steps else self.ended, "")
+            self._decide(end, round(self.plan.train.decay * end), self._ended(end), "")
+
+    def _ended(self, end: int) -> str:
+        """What a run that the clock ends at this step is called: one that gets all its planned steps is not late."""
+        return "planned" if end >= self.plan.max_steps else "late"
 
     def _save(self) -> None:
         state = {

@@ -1,12 +1,14 @@
 """A small real corpus and run that several files' tests share: sentences of a made-up grammar, learnable in seconds."""
 
+import io
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
-from cupola import corpus, model, tokens, train
+from cupola import cli, corpus, model, tokens, train
 from cupola.media import MEDIA
 from cupola.sources import Source
 
@@ -70,3 +72,28 @@ def make_run(small_corpus, small_tokenizer, tmp_path):
         return run
 
     return make
+
+
+class Terminal(io.StringIO):
+    """Standard input with somebody in front of it."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def cupola(monkeypatch, capsys):
+    """cupola(*arguments, typed=None) -> (exit code, stdout, stderr), in this process; typed: what a person at a terminal answers."""
+
+    def run(*arguments, typed=None):
+        monkeypatch.setattr(sys, "argv", ["cupola", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", Terminal(typed) if typed is not None else io.StringIO())
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as e:
+            code = e.code or 0
+        return code, *capsys.readouterr()
+
+    return run

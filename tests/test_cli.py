@@ -21,31 +21,6 @@ from cupola.train import Tick
 VERBS = typer.main.get_command(cli.app).commands
 
 
-@pytest.fixture
-def cupola(monkeypatch, capsys):
-    """cupola(*arguments, typed=None) -> (exit code, stdout, stderr), in this process; typed: what a person at a terminal answers."""
-
-    def run(*arguments, typed=None):
-        monkeypatch.setattr(sys, "argv", ["cupola", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", Terminal(typed) if typed is not None else io.StringIO())
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as e:
-            code = e.code or 0
-        return code, *capsys.readouterr()
-
-    return run
-
-
-class Terminal(io.StringIO):
-    """Standard input with somebody in front of it."""
-
-    def isatty(self):
-        return True
-
-
 @pytest.fixture(scope="module")
 def tales(tmp_path_factory):
     """A project folder whose name has a space and an emoji, ready to use, nothing made yet."""

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from cupola import checkpoint, evaluate, hardware, ladder, ledger, rungs, train, units
 from cupola import probe as probes
-from cupola.errors import CheckpointError, DataError, OverBudget
+from cupola.errors import CheckpointError, Diverged, OverBudget
 from cupola.hardware import PriceConfig
 from cupola.ladder import Point, noise_of
 from cupola.meter import Meter
@@ -109,7 +109,7 @@ class FakeTrainer:
                 self.dies_at.remove(len(self.steps))
                 raise Killed
             if self.diverges(plan, step):
-                raise DataError(f"the loss became nan at step {step}", str(folder))
+                raise Diverged(f"the loss became nan at step {step}", str(folder))
             step += 1
             self.steps.append((folder.name, step))
             if self.clock:

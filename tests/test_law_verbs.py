@@ -1,6 +1,5 @@
 """`cupola law fit` and `cupola law score` as a person with training logs meets them; no project, no torch."""
 
-import io
 import json
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 
-from cupola import cli, lawtable
+from cupola import lawtable
 
 HEAD = "series,params,tokens,loss"
 
@@ -35,24 +34,6 @@ def table(tmp_path, monkeypatch):
         return "runs.csv"
 
     return write
-
-
-@pytest.fixture
-def cupola(monkeypatch, capsys):
-    """cupola(*arguments) -> (exit code, stdout, stderr), in this process."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cupola", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as e:
-            code = e.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------------------------
