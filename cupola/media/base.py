@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
+
+from cupola.config import Config
+from cupola.errors import ConfigError, DataError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,8 +45,27 @@ class Pins:
     most: int | None = None
 
 
+class Options(Config):
+    """[models.NAME.notation] of a medium that leaves nothing to decide."""
+
+
+Apart = Callable[[str], bool]  # a group's name -> whether it is kept apart: nothing may be fitted on it
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Promise:
+    """What a medium keeps of one file that it read, as numbers that a test and the card can hold: {"identical": 1.0}, {"psnr": 29.3}."""
+
+    path: str
+    figures: Mapping[str, float]
+
+
 class Medium(Protocol):
-    """One kind of file. All methods are pure, need no network and are safe in threads."""
+    """One kind of file. All methods are pure, need no network and are safe in threads.
+
+    The instance in MEDIA knows the kind; `fit` gives one that also has what a corpus decides (sizes, palette, alphabet, codebook), and
+    `settings` and `restore` carry that as plain JSON in the corpus and the model folder. A medium with nothing to decide returns itself.
+    """
 
     name: str  # "tune"
     suffixes: tuple[str, ...]  # lower case, what `read` takes: (".abc",)
@@ -51,6 +73,47 @@ class Medium(Protocol):
     pretokenizer: str  # a key of tokens.PRETOKENIZERS
     vocab_size: int  # a good default for a corpus of a megabyte or two
     scrub: bool  # secrets and e-mail addresses are replaced by placeholders (text and code)
+    options: type[Config]  # what [models.NAME.notation] may say
+    train: Mapping[str, float]  # what [models.NAME.train] is where a project says nothing: {"length": 512, "variants": 0.9}
+    seconds_per_unit: float | None  # of media in time, so that repaint takes seconds; None where units are counted
+
+    def fit(self, files: Sequence[Path], options: Config, apart: Apart) -> Medium:
+        """This medium with what `files` and `options` decide. Files that cannot be read are passed over: `read` will name them.
+
+        Raises DataError where none can be read, or where they do not go together, naming what to do.
+        """
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What `fit` decided, as plain JSON; {} where there is nothing."""
+        ...
+
+    def restore(self, settings: Mapping[str, Any]) -> Medium:
+        """The fitted medium that said these `settings`. Raises DataError for settings that no such medium says."""
+        ...
+
+    def head(self, label: str) -> str:
+        """The notation that a piece with this label begins with, to prompt a model by; raises ConfigError for one the corpus has not."""
+        ...
+
+    def filling(self, text: str, start: int, end: int) -> str | None:
+        """GBNF for what may stand in place of text[start:end] (whole units) so that the piece stays valid; None where anything may."""
+        ...
+
+    def region(self, text: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[str, list[tuple[int, int]]]:
+        """The piece with its rows written out in full, and the (start, end) of each of the rows' cells in these columns, from 1.
+
+        Raises DataError where the medium has no columns, or the region lies outside.
+        """
+        ...
+
+    def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
+        """All these pieces as one file that other programs open as a set (a sheet with its JSON); [] where no such thing is usual."""
+        ...
+
+    def promise(self, path: Path) -> Promise:
+        """What is kept of this file on the way through the notation, measured; raises DataError as `read` does."""
+        ...
 
     def read(self, path: Path) -> Iterator[Document]:
         """The documents of a file, canonical. Raises DataError naming file and byte or line when the file is not this medium."""
@@ -91,3 +154,36 @@ class Medium(Protocol):
     def title(self, text: str) -> str:
         """A short line for people: what this piece is, from its notation alone."""
         ...
+
+
+class Plain:
+    """What a medium says that has nothing to fit, no labels, no columns and no sets; the others write their own."""
+
+    options: type[Config] = Options
+    train: Mapping[str, float] = {}
+    seconds_per_unit: float | None = None
+    name = ""
+
+    def fit(self, files: Sequence[Path], options: Config, apart: Apart) -> Self:
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, settings: Mapping[str, Any]) -> Self:
+        return self
+
+    def head(self, label: str) -> str:
+        raise ConfigError(f"a {self.name} has no labels", "--label", "give --prompt, the notation that the piece begins with")
+
+    def filling(self, text: str, start: int, end: int) -> str | None:
+        return None
+
+    def region(self, text: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[str, list[tuple[int, int]]]:
+        raise DataError(f"a {self.name} has no columns", "--columns", "leave it out: whole units are made anew")
+
+    def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
+        return []
+
+    def promise(self, path: Path) -> Promise:
+        return Promise(path.name, {})

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cupola.errors import DataError
-from cupola.media.base import Document, Pins, Problem
+from cupola.media.base import Document, Pins, Plain, Problem
 from cupola.media.text import (
     LONGEST,
     apart,
@@ -58,7 +58,7 @@ _NAMED = re.compile(
 _WARNINGS = threading.Lock()  # the list of warning filters belongs to the whole process
 
 
-class Code:
+class Code(Plain):
     """Source files, whole up to 64 KiB, cut before top-level definitions beyond that.
 
     read then write keeps every character except: newlines become "\\n", spaces and tabs at line ends go (in string literals too), control

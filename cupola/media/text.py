@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cupola.errors import DataError, MachineError
-from cupola.media.base import Document, Pins, Problem
+from cupola.media.base import Document, Pins, Plain, Problem
 
 LONGEST = 64 * 1024  # bytes of UTF-8 a document may have; far past any context we train
 SHORTEST_CUT = 8 * 1024  # a file is never cut into pieces smaller than this
@@ -27,7 +27,7 @@ _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _LINE_END = re.compile(r"\n")
 
 
-class Text:
+class Text(Plain):
     """Prose and notes as they are.
 
     read then write keeps every character except: newlines become "\\n", spaces and tabs at line ends go, control characters other than

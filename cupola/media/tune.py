@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cupola.errors import ConfigError, DataError
 from cupola.media import abc, engrave, letters, spell, synth, tunegrammar
-from cupola.media.base import Document, Pins, Problem
+from cupola.media.base import Document, Pins, Plain, Problem
 from cupola.media.score import WHOLE, Key, Score, bar_ticks, fullness, length, played, transpose
 from cupola.media.text import read_blocks, write_text
 
@@ -37,7 +37,7 @@ class UnevenBar(Problem):
     """A bar that does not fill its metre: the tune can be written and played, but not counted along with."""
 
 
-class Tune:
+class Tune(Plain):
     """Tunes of one voice.
 
     read then write keeps everything that sounds: the ABC that `write` makes reads back as the same notation, character for character.
