@@ -47,6 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Made = Annotated[Path, typer.Argument(help="A model folder such as PROJECT/out/model, or the project.")]
 Piece = Annotated[Path, typer.Argument(help="A file of the model's medium; its first piece is taken.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the new files.")]
+Label = Annotated[str, typer.Option("--label", help="One of the corpus's own labels: monster, floor.")]
 Count = Annotated[int, typer.Option("-n", help="How many to keep.")]
 Points = Annotated[Path, typer.Argument(help="A CSV of finished runs: params, tokens, loss; series, flops, unique_tokens if known.")]
 Picked = Annotated[list[str] | None, typer.Option("--series", help="Only this series; may be given several times.")]
@@ -141,13 +142,14 @@ def sample(
     model: Made,
     n: Count = 12,
     prompt: Annotated[str, typer.Option(help="Notation that each piece begins with.")] = "",
+    label: Label = "",
     seed: Seed = None,
     out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
     """New pieces: candidates drawn, invalid ones and copies thrown away, the likeliest kept."""
     with foundry(model, None, json, "sample", made=True) as f:
-        made = f.sample(n, prompt=prompt, seed=seed, out=out)
+        made = f.sample(n, prompt=prompt, label=label, seed=seed, out=out)
         result(made_facts(made), json)
     if not made.kept:
         raise typer.Exit(1)
@@ -157,15 +159,21 @@ def sample(
 def repaint(
     model: Made,
     file: Piece,
-    first: Annotated[int, typer.Option("--from", help="First bar (or line) to fill again, from 1.")],
-    last: Annotated[int, typer.Option("--to", help="Last one.")],
+    first: Annotated[float, typer.Option("--from", help="First bar (line, row, frame) to fill again, from 1; of a sound, seconds.")],
+    last: Annotated[float, typer.Option("--to", help="Last one.")],
+    columns: Annotated[str, typer.Option(help="Of pictures and levels: only these cells of the rows, such as 3-9.")] = "",
     n: Count = 1,
     seed: Seed = None,
     out: Out = Path("drawn"),
     json: Json = False,
 ) -> None:
-    """Fill bars (or lines) --from to --to of a piece again, the rest as it is."""
-    edit(model, file, json, out, lambda compose, kit, text, **more: compose.repaint(kit, text, first, last, **more), n, seed)
+    """Fill bars (lines, rows, frames, seconds) --from to --to of a piece again, the rest as it is."""
+
+    def change(compose: Any, kit: Any, text: str, **more: Any) -> Any:
+        range_ = compose.units_between(kit.medium, first, last)
+        return compose.repaint(kit, text, *range_, columns=compose.columns(columns), **more)
+
+    edit(model, file, json, out, change, n, seed)
 
 
 @app.command()
@@ -194,6 +202,26 @@ def extend(
 ) -> None:
     """A piece carried on after its end."""
     edit(model, file, json, out, lambda compose, kit, text, **rest: compose.extend(kit, text, more, **rest), n, seed)
+
+
+@app.command()
+def cross(
+    model: Made,
+    file: Piece,
+    other: Annotated[Path, typer.Argument(help="The piece that it turns into.")],
+    share: Annotated[float, typer.Option(help="Share of the piece between them that is made anew, 0 to 1.")] = 0.33,
+    n: Count = 1,
+    seed: Seed = None,
+    out: Out = Path("drawn"),
+    json: Json = False,
+) -> None:
+    """A piece that begins as one file and ends as another, the middle made anew."""
+
+    def change(compose: Any, kit: Any, text: str, **more: Any) -> Any:
+        document, _ = compose.read_piece(kit.medium, other)
+        return compose.cross(kit, text, document.text, share=share, **more)
+
+    edit(model, file, json, out, change, n, seed)
 
 
 @app.command(name="ledger")
@@ -225,7 +253,7 @@ def doctor(project: Folder = Path("."), json: Json = False) -> None:
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
-    medium: Annotated[str, typer.Option(help="What the files are: tune, text, code.")],
+    medium: Annotated[str, typer.Option(help="What the files are: tune, sprite, level, ... (docs/media.md).")],
     source: Annotated[Path, typer.Option("--from", help="The folder that holds them.")],
     licence: Annotated[str, typer.Option(help="Who may use these files, and how.")] = "own work",
     minutes: Annotated[float, typer.Option(help="Budget.")] = 5.0,

@@ -1,4 +1,4 @@
-"""Prompt, pins, candidates -> artefacts: sample, repaint, vary, extend. For any medium: what is cut and counted are its units.
+"""Prompt, pins, candidates -> artefacts: sample, repaint, vary, extend, cross. For any medium: what is cut and counted are its units.
 
 Candidates are cheap (thousands of tokens a second), so each of these draws several, throws away what is not valid and what is a copy,
 and keeps the likeliest by the model of the rest. All of them go to the ledger with their cost, the rejected ones with the reason.
@@ -58,7 +58,7 @@ class ComposeConfig(Config):
     candidates: int = Field(4, ge=1)  # drawn at first for each piece that is wanted
     most_candidates: int = Field(16, ge=1)  # for each piece that is wanted; then fewer are delivered
     copy_share: float = Field(0.5, ge=0, le=1)  # of the median distance of real held-out documents: nearer is a copy
-    tries: int = Field(8, ge=1)  # of repaint, vary and extend for each result
+    tries: int = Field(8, ge=1)  # of repaint, vary, extend and cross for each result
     most_tokens: int = Field(1024, ge=16)  # a piece that has not ended by then is cut to whole units
 
 
@@ -186,6 +186,17 @@ class Made:
         return sum(a.valid for a in (*self.kept, *self.rejected)) / max(1, self.drawn)
 
     @property
+    def flawless_share(self) -> float:
+        """Of all candidates: valid, and nothing to mend either."""
+        return sum(a.valid and not a.problems for a in (*self.kept, *self.rejected)) / max(1, self.drawn)
+
+    @property
+    def distance(self) -> float | None:
+        """The median distance of the valid candidates that are no copies to their nearest training document; None without such."""
+        new = [a.distance for a in (*self.kept, *self.rejected) if a.valid and a.distance is not None and not a.why.startswith("a copy")]
+        return float(np.median(new)) if new else None
+
+    @property
     def copy_share(self) -> float:
         """Of the valid candidates."""
         valid = [a for a in (*self.kept, *self.rejected) if a.valid]
@@ -205,6 +216,7 @@ def sample(
     n: int,
     *,
     prompt: str = "",
+    label: str = "",
     pins: Pins | None = None,
     seed: int = 0,
     out: Path | None = None,
@@ -213,12 +225,16 @@ def sample(
 ) -> Made:
     """n new pieces, likeliest first; fewer, with a note, when `most_candidates` draws for each gave no more.
 
-    prompt: notation that every piece begins with. out: a folder for the kept pieces' files (none are written if None): tune-01.abc and so
-    on, numbered on from those that are there, or over them if `replace`.
+    prompt: notation that every piece begins with; label: one of the corpus's own (monster, floor), in its place.
+    out: a folder for the kept pieces' files (none are written if None): tune-01.abc and so on, numbered on from those that are there, or
+    over them if `replace`.
     stop: asked before each further round of draws; True delivers what there is.
     Raises ConfigError for n under 1, DataError for a prompt that no valid piece begins with.
     """
     _check_number(n)
+    if label and prompt:
+        raise ConfigError("a label and a prompt", "--label", "give one of them: a prompt begins with its label")
+    prompt = kit.medium.head(label) if label else prompt
     pins = dataclasses.replace(pins or Pins(), prompt=prompt)
     candidates: list[Candidate] = []
     chosen: list[Candidate] = []
@@ -284,8 +300,21 @@ def read_piece(medium: Medium, path: Path) -> tuple[Document, list[str]]:
     return first, [f"{path.name} holds more than one {medium.name}: the first is taken"] if next(found, None) else []
 
 
-def repaint(kit: Kit, text: str, first: int, last: int, *, n: int = 1, seed: int = 0, stem: str = "", out: Path | None = None) -> Made:
+def repaint(
+    kit: Kit,
+    text: str,
+    first: int,
+    last: int,
+    *,
+    columns: tuple[int, int] | None = None,
+    n: int = 1,
+    seed: int = 0,
+    stem: str = "",
+    out: Path | None = None,
+) -> Made:
     """The piece with units first to last (from 1, both included) made anew; all else stays as it is, character for character.
+
+    columns: first and last column, from 1, of a medium that has some: then only these cells of the units are made anew, row by row.
 
     Of several tries, those with as many units as before come first, then the likeliest. A result that is nearer to the corpus than a copy
     may be, and nearer than the piece itself was, is thrown away.
@@ -293,9 +322,41 @@ def repaint(kit: Kit, text: str, first: int, last: int, *, n: int = 1, seed: int
     """
     spans = kit.medium.spans(text)
     _check_range(kit.medium, len(spans), first, last)
-    start, end = spans[first - 1][0], spans[last - 1][1]
-    order = _edited(kit, n, stem, out, "repaint", first=first, last=last)
-    return _edit(kit, text, text, lambda tries: _fill(kit, tries, start, end), seed, order, len(spans))
+    if columns is None:
+        start, end = spans[first - 1][0], spans[last - 1][1]
+        order = _edited(kit, n, stem, out, "repaint", first=first, last=last)
+        return _edit(kit, text, text, lambda tries: _fill(kit, tries, start, end), seed, order, len(spans))
+    full, cells = kit.medium.region(text, (first, last), columns)
+
+    def refill(tries: list[Candidate]) -> list[str]:
+        notes = [note for start, end in cells for note in _fill(kit, tries, start, end)]
+        return list(dict.fromkeys(notes))
+
+    order = _edited(kit, n, stem, out, "repaint", first=first, last=last, columns=list(columns))
+    return _edit(kit, text, full, refill, seed, order, len(spans))
+
+
+def units_between(medium: Medium, first: float, last: float) -> tuple[int, int]:
+    """The units that a person means by these numbers: of a medium in time seconds, of all others the units' own, from 1.
+
+    Worked example, a sound of 0.1 s a frame: 0.2 to 0.5 s is frames 3 to 5. Raises ConfigError for parts of a unit.
+    """
+    if medium.seconds_per_unit is not None:
+        begin = math.floor(first / medium.seconds_per_unit + 1e-6) + 1
+        return begin, max(begin, math.ceil(last / medium.seconds_per_unit - 1e-6))
+    if first != int(first) or last != int(last):
+        raise ConfigError(f"{medium.unit}s {first:g} to {last:g}", "--from/--to", f"give whole {medium.unit}s")
+    return int(first), int(last)
+
+
+def columns(text: str) -> tuple[int, int] | None:
+    """ "3-9" as (3, 9); None for "". Raises ConfigError for anything else."""
+    if not text:
+        return None
+    found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
+    if not found:
+        raise ConfigError(f"no columns: {text!r}", "--columns", "give the first and the last, such as 3-9")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def vary(kit: Kit, text: str, share: float = 0.3, *, n: int = 1, seed: int = 0, stem: str = "", out: Path | None = None) -> Made:
@@ -342,6 +403,30 @@ def extend(kit: Kit, text: str, more: int = 8, *, n: int = 1, seed: int = 0, ste
     return _edit(kit, text, body, go_on, seed, _edited(kit, n, stem, out, "extend", more=more), None)
 
 
+def cross(kit: Kit, a: str, b: str, *, share: float = 1 / 3, n: int = 1, seed: int = 0, stem: str = "", out: Path | None = None) -> Made:
+    """A piece that begins as `a` and ends as `b`: `share` of its units between them is made anew, so that the one becomes the other.
+
+    It is as long as the shorter of both, so that sprites keep their height.
+    Raises ConfigError for a share that is not above 0 and under 1, DataError for pieces of under three units.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"a share of {share}", "--share", "give a part of 1: 0.33 makes the middle third anew")
+    left, right = kit.medium.spans(a), kit.medium.spans(b)
+    count = min(len(left), len(right))
+    if count < 3:
+        what = f"{count} {kit.medium.unit}{'' if count == 1 else 's'} in the shorter of the two"
+        raise DataError(what, "cross", f"give pieces of three {kit.medium.unit}s or more")
+    middle = min(count - 2, max(1, round(share * count)))
+    head = (count - middle + 1) // 2  # units of a; the rest but the middle are b's
+    tail = count - middle - head
+    joint = a[left[head - 1][1] : left[head][0]]
+    start = left[head - 1][1] + len(joint)
+    between = b[right[-tail - middle][0] : right[-tail - 1][1]]
+    text = a[:start] + between + b[right[-tail - 1][1] :]
+    order = _edited(kit, n, stem, out, "cross", share=share, other=artefact_id(b))
+    return _edit(kit, a, text, lambda tries: _fill(kit, tries, start, start + len(between)), seed, order, count)
+
+
 def _close(medium: Medium, candidate: Candidate, goal: int, tail: str) -> None:
     """Cut a continuation that went past the goal, or did not end: to whole units, with the tail of the original behind them."""
     spans = medium.spans(candidate.text)
@@ -384,6 +469,7 @@ def _edit(
         notes = change(candidates)
         before = kit.index.nearest(original)
         for candidate in candidates:
+            candidate.text = kit.medium.canonical(candidate.text)
             if candidate.text == original and not candidate.why:
                 candidate.why = "unchanged: the same as before"
         _judge_all(kit, candidates, Pins(), min(kit.copy_below, before.distance))
@@ -466,7 +552,7 @@ def _head(kit: Kit, text: str, most: int) -> tuple[list[int], str]:
 
 
 def _fill(kit: Kit, candidates: list[Candidate], start: int, end: int, *, forgiving: bool = False) -> list[str]:
-    """Fill text[start:end] of every candidate anew; returns notes. The texts differ at most behind `end`.
+    """Fill text[start:end] of every candidate anew; returns notes. It begins and ends at the same place in all of them.
 
     forgiving: a filling that does not end, or spoils the piece, leaves that candidate as it was; else it goes in and is judged later.
     """
@@ -474,7 +560,8 @@ def _fill(kit: Kit, candidates: list[Candidate], start: int, end: int, *, forgiv
     for candidate in candidates:
         ids, room, note = _gap(kit, candidate.text, start, end)
         notes += note
-        asked.append(_request(kit, ids, room, (candidate.seed + start * SEEDS) % SEED_LIMIT))
+        grammar = kit.medium.filling(candidate.text, start, end)
+        asked.append(_request(kit, ids, room, (candidate.seed + start * SEEDS) % SEED_LIMIT, grammar))
     for candidate, completion in zip(candidates, kit.engine.generate(asked, kit.progress), strict=True):
         text = candidate.text[:start] + completion.text + candidate.text[end:]
         fits = completion.stop == "eos" and not kit.medium.check(text)

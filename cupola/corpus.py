@@ -7,7 +7,8 @@ named by what went in (file hashes, settings, the code that reads), so that a se
         train.jsonl  watch.jsonl  held_out.jsonl    a document a line: text, name, label, group, path, licence, source, sha256 of its file
         train.npy ...                               where each line begins, int64, and one past the last
         near_pairs.jsonl                            which documents were dropped for which, and how alike they are
-        report.json                                 counts, licences, what was dropped and why
+        medium.json                                 what the medium decided from these files: sizes, palette, alphabet, codebook
+    report.json                                 counts, licences, what was dropped and why
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydantic import Field
@@ -30,7 +31,7 @@ from cupola import units
 from cupola.config import Config
 from cupola.duplicates import PERMUTATIONS, Signer, alike, same
 from cupola.errors import DataError
-from cupola.media.base import Document, Medium
+from cupola.media.base import Apart, Document, Medium, Options
 from cupola.scrub import Scrubber
 from cupola.sources import Local, Progress, Source, fetch, fresh, sha256, writing
 
@@ -40,6 +41,7 @@ FEWEST = 10  # documents: with fewer there is nothing to hold out that would say
 FEWEST_GROUPS = 12  # with fewer groups, or one that holds half of everything, blocks of the large ones are groups
 BLOCKS = 40  # so many to the whole corpus
 MOST_HELD_OUT, MOST_WATCHED = 2_000_000, 60_000  # bytes: the interval of a score over 2 MB is narrow, and scoring more takes minutes
+KEPT_APART = 0.25  # share of the groups that no codebook is fitted on; what is held out and watched, 13%, lies among them
 SHORTEST = 16  # characters without white space around: a document of less teaches nothing
 CHECKED = 300  # documents that are checked for problems, evenly over the corpus
 _EXAMPLES = 10
@@ -194,6 +196,7 @@ class Corpus:
     train: Split
     watch: Split
     held_out: Split
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the medium decided: `restore` makes the fitted one of it
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
@@ -201,10 +204,11 @@ class Corpus:
         try:
             facts = json.loads((folder / "report.json").read_text("utf-8"))
             report = Report.model_validate(facts["report"])
+            settings = json.loads((folder / "medium.json").read_text("utf-8"))
         except (OSError, ValueError, KeyError) as e:
             raise DataError(f"no corpus here: {e}".splitlines()[0], str(folder), "delete that folder, and it is made again") from None
         train, watch, held_out = (Split(folder, name, report.splits[name].bytes) for name in SPLITS)
-        return cls(folder, report.medium, facts["fingerprint"], report, train, watch, held_out)
+        return cls(folder, report.medium, facts["fingerprint"], report, train, watch, held_out, settings)
 
 
 # --- making one ---
@@ -219,10 +223,19 @@ class _File:
     size: int
 
 
-def build(medium: Medium, sources: list[Source], config: CorpusConfig, base: Path, cache: Path, progress: Progress | None = None) -> Corpus:
-    """The corpus of these sources, made now or found in the cache.
+def build(
+    medium: Medium,
+    sources: list[Source],
+    config: CorpusConfig,
+    base: Path,
+    cache: Path,
+    progress: Progress | None = None,
+    options: Options | None = None,
+) -> Corpus:
+    """The corpus of these sources, made now or found in the cache; the medium is fitted to them first.
 
-    base: the project folder, for relative sources. A file that cannot be read as the medium is left out and reported.
+    base: the project folder, for relative sources. options: [models.NAME.notation].
+    A file that cannot be read as the medium is left out and reported.
     Raises LicenceError, SourceError as `sources.fetch` does; DataError when no file of the medium is there, none could be read, or too few
     documents are left to split; MachineError for a disk that is full or read-only, after which the cache is as it was.
     """
@@ -230,14 +243,17 @@ def build(medium: Medium, sources: list[Source], config: CorpusConfig, base: Pat
     begun = time.monotonic()
     local = [fetch(source, base, cache, progress) for source in sources]
     fetched = time.monotonic()
-    files = _find(medium, local, say)
+    options = options or medium.options()
+    files = _find(medium, local, options.suffixes(medium.suffixes), say)
     hashed = time.monotonic()
-    folder = cache / "corpora" / f"{medium.name}-{_key(medium, sources, files, config)[:16]}"
+    folder = cache / "corpora" / f"{medium.name}-{_key(medium, sources, files, config, options)[:16]}"
     there = folder.is_dir()
     if not (folder / "report.json").is_file():
         with writing(cache), fresh(folder, replace=there) as temporary:  # there without a report: damaged, since it appears whole
-            making = _Making(medium, sources, local, config, temporary, say)
-            making.seconds |= {"fetch": fetched - begun, "hash": hashed - fetched}
+            say("sizes, palette, alphabet", None)
+            fitted = medium.fit([file.path for file in files], options, _apart(files, config.seed))
+            making = _Making(fitted, sources, local, config, temporary, say)
+            making.seconds |= {"fetch": fetched - begun, "hash": hashed - fetched, "fit": time.monotonic() - hashed}
             making.read(files)
             making.deduplicate()
             making.split()
@@ -245,13 +261,27 @@ def build(medium: Medium, sources: list[Source], config: CorpusConfig, base: Pat
     return Corpus.open(folder)
 
 
-def _find(medium: Medium, local: list[Local], say: Progress) -> list[_File]:
+def _apart(files: list[_File], seed: int) -> Apart:
+    """Whether a medium's group is among those that nothing is fitted on: the first quarter in the order by which `_split` takes them."""
+    by_name: dict[str, list[_File]] = {}
+    for file in files:
+        by_name.setdefault(file.path.name, []).append(file)
+
+    def apart(group: str) -> bool:
+        owners = by_name.get(group) or [file for name, some in by_name.items() if group.startswith(name) for file in some]
+        names = [_below(group, file) for file in owners] or [group]
+        return any(_hash(f"{seed}:{_hash(name)}") < KEPT_APART * 2**64 for name in names)
+
+    return apart
+
+
+def _find(medium: Medium, local: list[Local], suffixes: tuple[str, ...], say: Progress) -> list[_File]:
     """The medium's files of every source, hashed. Raises DataError for a source that has none."""
     found = []
     for number, source in enumerate(local):
-        wanted = [path for path in source.files if path.suffix.lower() in medium.suffixes]
+        wanted = [path for path in source.files if path.suffix.lower() in suffixes]
         if not wanted:
-            raise _nothing(medium, source)
+            raise _nothing(medium, suffixes, source)
         found += [(number, source.root, path) for path in wanted]
     files = []
     for done, (number, root, path) in enumerate(found):
@@ -265,8 +295,8 @@ def _find(medium: Medium, local: list[Local], say: Progress) -> list[_File]:
     return files
 
 
-def _nothing(medium: Medium, source: Local) -> DataError:
-    wanted = " ".join(medium.suffixes[:8]) + (" ..." if len(medium.suffixes) > 8 else "")
+def _nothing(medium: Medium, suffixes: tuple[str, ...], source: Local) -> DataError:
+    wanted = " ".join(suffixes[:8]) + (" ..." if len(suffixes) > 8 else "")
     if not source.files:
         what, fix = "no files at all", "put some there, or check include and exclude"
     else:
@@ -276,7 +306,7 @@ def _nothing(medium: Medium, source: Local) -> DataError:
     return DataError(f"{what}; {medium.name} is read from {wanted}", str(source.root), fix)
 
 
-def _key(medium: Medium, sources: list[Source], files: list[_File], config: CorpusConfig) -> str:
+def _key(medium: Medium, sources: list[Source], files: list[_File], config: CorpusConfig, options: Options) -> str:
     """Names the corpus by all that its content depends on, the code that reads included."""
     here = Path(__file__).parent
     code = [sha256(path) for path in sorted([*here.glob("media/*.py"), here / "corpus.py"])]
@@ -285,6 +315,7 @@ def _key(medium: Medium, sources: list[Source], files: list[_File], config: Corp
     whence = [source.model_dump(mode="json", exclude={"include", "exclude"}) for source in sources]
     entries = [[file.source, file.relative, file.sha256] for file in files]
     facts = [medium.name, type(medium).__qualname__, settings, code, libraries, whence, config.model_dump(), entries]
+    facts.append(options.model_dump(mode="json"))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -468,7 +499,9 @@ class _Making:
         """The three splits, their indices and the report; then the spool goes."""
         begun = time.monotonic()
         digests = np.frombuffer(self.digests, dtype=np.uint64).reshape(-1, 2)[self.kept]
-        seen = hashlib.sha256(json.dumps([self.medium.name, self.config.model_dump()], sort_keys=True).encode())
+        settings = self.medium.settings()
+        (self.folder / "medium.json").write_text(json.dumps(settings, ensure_ascii=False, sort_keys=True), "utf-8")
+        seen = hashlib.sha256(json.dumps([self.medium.name, settings, self.config.model_dump()], sort_keys=True).encode())
         checks = _Checks(self.medium, max(1, len(self.kept) // CHECKED))
         for number, name in enumerate(SPLITS):
             chosen = np.flatnonzero(self.part == number)

@@ -36,13 +36,15 @@ from cupola.media import MEDIA, Document, Medium
 from cupola.meter import Budget, Meter, Reading
 from cupola.plan import Plan
 from cupola.project import Project
-from cupola.tokens import Stream, Tokenizer, train_tokenizer
+from cupola.tokens import SMALLEST_VOCABULARY, Stream, Tokenizer, train_tokenizer
 from cupola.train import Outcome, Tick
 
 Progress = Callable[[str, float | None], None]
 HEART = "the watched pieces had become worse three times running: it cooled early, before learning the corpus by heart"
 YARDSTICK = 100  # held-out documents whose distance to the corpus is measured
 ENDED = {"planned": "", "late": "the machine was slower than planned: the decay began earlier", "early: learning by heart": HEART}
+MOST_COPIES = 0.5  # of the valid candidates: with more of them `make` says so
+NEAR = 0.7  # of the median distance that real held-out documents have: nearer ones on the median, and `make` says so
 PROVED = 100  # held-out documents whose ids are compared in the proof
 
 
@@ -69,7 +71,6 @@ class Foundry:
         self.project, self.say, self.progress, self.ticks, self.clock = project, say, progress, ticks, clock
         self.kind, self.made = kind, made
         self.name, self.table = project.model(model)
-        self.medium: Medium = MEDIA[self.table.medium]
         self.seed = project.settings.project.seed
         self.notes: list[str] = []
         self._stack = ExitStack()
@@ -149,7 +150,13 @@ class Foundry:
         """Documents, split; made once for the same sources and files."""
         with self.charged("corpus"):
             made = corpus.build(
-                self.medium, list(self.table.sources), self.table.corpus, self.project.folder, self.project.cache, self.progress
+                MEDIA[self.table.medium],
+                list(self.table.sources),
+                self.table.corpus,
+                self.project.folder,
+                self.project.cache,
+                self.progress,
+                self.table.options,
             )
             for note in made.report.notes:
                 self.note(note)
@@ -160,6 +167,12 @@ class Foundry:
                     self.note(source.notice)
         self.say("corpus", made.report.line())
         return made
+
+    @functools.cached_property
+    def medium(self) -> Medium:
+        """Fitted to the corpus; of a model that was given, as that model knows it."""
+        settings = self.known.get("notation", {}) if self.made else self.corpus.settings
+        return MEDIA[self.table.medium].restore(settings)
 
     @functools.cached_property
     def key(self) -> str:
@@ -457,8 +470,8 @@ class Foundry:
             medium, corpus_then = known["medium"], known["corpus"]
         except (OSError, ValueError, KeyError) as e:
             raise DataError(f"no readable cupola.json: {e}", str(self.made), "give the folder that `cupola make` delivered") from None
-        if medium != self.medium.name:
-            raise DataError(f"a model of {medium}, and this project's is {self.medium.name}", str(self.made), "say which with --model")
+        if medium != self.table.medium:
+            raise DataError(f"a model of {medium}, and this project's is {self.table.medium}", str(self.made), "say which with --model")
         if corpus_then != self.corpus.fingerprint:
             self.note("the corpus has changed since this model was made: what is a copy is judged by the corpus as it is now")
         return known
@@ -484,10 +497,11 @@ class Foundry:
                 progress=self.progress,
             )
 
-    def sample(self, n: int, *, prompt: str = "", seed: int | None = None, out: Path | None = None) -> Made:
+    def sample(self, n: int, *, prompt: str = "", label: str = "", seed: int | None = None, out: Path | None = None) -> Made:
         """n new pieces with their files in `out`; see compose.sample."""
         with self.kit() as kit:
-            made = compose.sample(kit, n, prompt=prompt, seed=self.seed if seed is None else seed, out=out, stop=lambda: self.left() < 2)
+            seed = self.seed if seed is None else seed
+            made = compose.sample(kit, n, prompt=prompt, label=label, seed=seed, out=out, stop=lambda: self.left() < 2)
         for text in made.notes:
             self.note(text)
         self.say("made", self.made_line(made, out))
@@ -499,12 +513,30 @@ class Foundry:
         parts = [f"{len(made.kept)} {what}{where}, from {made.drawn} candidates: {units.percent(made.valid_share)} valid"]
         if bars := self.bars(made):
             parts[0] += f", {units.percent(bars)} full bars"
+        if made.flawless_share < made.valid_share:
+            parts[0] += f", {units.percent(made.flawless_share)} without a flaw"
         parts.append(f"{units.percent(made.copy_share)} copies thrown away")
         if nearest := made.nearest:
             distance = f"{nearest.distance:.2f}" if nearest.distance is not None else "?"
             real = f"(real {what}: {np.median(self.yardstick):.2f})"
             parts.append(f'nearest kept: {distance} from "{nearest.nearest_name}" {real}')
         return "; ".join(parts)
+
+    def fell_short(self, made: Made) -> list[str]:
+        """What a person may expect of this medium and did not get, a sentence each, with the figures."""
+        what, passing = corpus.plural(self.medium.name), self.medium.passing
+        out = []
+        if made.drawn and made.copy_share > MOST_COPIES:
+            fix = f"more {what} to learn from help most; see docs/media.md"
+            out.append(f"{units.percent(made.copy_share)} of the valid candidates were copies (half are usual at most): {fix}")
+        if made.drawn and made.flawless_share < passing:
+            out.append(f"{units.percent(made.flawless_share)} of the candidates pass every check, where {units.percent(passing)} are usual")
+        real = float(np.median(self.yardstick))
+        if made.distance is not None and made.distance < NEAR * real:
+            out.append(
+                f"what is no copy lies {made.distance:.2f} from the corpus (median), under {NEAR:g} of what real {what} show, {real:.2f}"
+            )
+        return out
 
     def bars(self, made: Made) -> float | None:
         """The share of full bars over all valid candidates, where the medium counts bars."""
@@ -523,9 +555,13 @@ class Foundry:
         out = self.out
         clear(out, self.medium)
         made = self.sample(self.table.count, out=out) if self.table.count else Made([], [], 0, Reading(), [])
+        for text in self.fell_short(made):
+            self.note(text)
+        made_set = self.collect(made)
         with self.meter.charge(self.book, self.run_id, "page"):
             model = self.deliver(made)
-            page = pages.write_page(out, self.facts(made), [*made.kept, *made.rejected], self.medium)
+            facts = dataclasses.replace(self.facts(made), together=made_set)
+            page = pages.write_page(out, facts, [*made.kept, *made.rejected], self.medium)
         self.book.finish_run(self.run_id, "done", {"kept": len(made.kept)})
         totals = self.book.totals(self.run_id)
         self.say("ledger", ledger.summary(totals))
@@ -544,9 +580,20 @@ class Foundry:
             "drawn": made.drawn,
             "valid": made.valid_share,
             "copies": made.copy_share,
+            "flawless": made.flawless_share,
+            "distance": made.distance,
+            "real_distance": float(np.median(self.yardstick)),
+            "set": made_set,
             "totals": totals.plain(),
             "notes": self.notes,
         }
+
+    def collect(self, made: Made) -> list[str]:
+        """All kept pieces as one set in out/ (sprites.png with its JSON), where the medium has such a thing; the files' names."""
+        if not made.kept:
+            return []
+        paths = self.medium.collect([a.text for a in made.kept], self.out / corpus.plural(self.medium.name))
+        return [path.relative_to(self.out).as_posix() for path in paths]
 
     def foretold(self) -> list[dict[str, Any]]:
         """Each forecast of this run beside what came."""
@@ -566,6 +613,7 @@ class Foundry:
         known = {
             "cupola": cupola.__version__,
             "medium": self.medium.name,
+            "notation": self.medium.settings(),
             "name": self.name,
             "corpus": self.corpus.fingerprint,
             "length": self.table.train.length,
@@ -712,7 +760,12 @@ class Foundry:
 
 
 def vocabulary(medium: Medium, made: Corpus) -> int:
-    """Ids for a corpus of this size: the medium's for a megabyte, a factor of two less or more for each factor of eight."""
+    """Ids for a corpus of this size: the medium's for a megabyte, a factor of two less or more for each factor of eight.
+
+    A medium that wants its letters one by one says SMALLEST_VOCABULARY and gets that.
+    """
+    if medium.vocab_size <= SMALLEST_VOCABULARY:
+        return SMALLEST_VOCABULARY
     factor = (max(1, made.report.splits["train"].bytes) / 1_000_000) ** (1 / 3)
     return int(min(4_096, max(300, 2 ** round(math.log2(medium.vocab_size * factor)))))
 
@@ -741,7 +794,7 @@ def score_facts(score: evaluate.Score, base: evaluate.Baselines) -> dict[str, fl
 def clear(out: Path, medium: Medium) -> None:
     """Remove what an earlier `make` put into out/: the numbered pieces and the page, nothing else."""
     for path in out.glob(f"{medium.name}-[0-9]*.*"):
-        if path.stem.removeprefix(f"{medium.name}-").isdigit():
+        if path.name.removeprefix(f"{medium.name}-").partition(".")[0].isdigit():
             path.unlink()
 
 

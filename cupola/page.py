@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for the annotations only: the page needs neither the ledger
 
 PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 SOUNDS = (".wav", ".ogg", ".mp3", ".flac", ".opus")
+TEXTS = (".abc", ".txt", ".py", ".md")  # a medium's own text file, which people copy
 SMALL = 160  # px: a picture below this width is pixel art and is shown larger, in whole steps
 MOST_LINES = 1000  # of the ledger on one page; a project of many runs has more
 MOST_REJECTED = 300
@@ -101,6 +102,7 @@ class Facts:
     origins: Sequence[Origin] = ()
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lines: Sequence[Mapping[str, Any]] = ()  # ledger lines, oldest first
+    together: Sequence[str] = ()  # the files of all kept pieces as one set, names relative to `out`: a picture is shown, the rest linked
     notes: Sequence[str] = ()  # what a reader must know first: "9 of the 12 asked for", "does not beat the n-gram"
 
 
@@ -119,6 +121,7 @@ def write_page(out: Path, facts: Facts, artefacts: Iterable[Artefact], medium: M
         facts=facts,
         figures=[{"name": k, "value": v.partition("|")[0], "note": v.partition("|")[2]} for k, v in facts.figures.items()],
         kept=kept,
+        together=_together(facts, out),
         playable=any(piece["sounds"] for piece in kept),
         bars=_bars(facts.scores),
         loss_wide=Markup(_loss(facts, 1000, 300)),
@@ -168,10 +171,10 @@ def _piece(artefact: Artefact, medium: Medium, out: Path, facts: Facts) -> dict[
     return {
         **_said(artefact, facts),
         "title": title,
-        "own": _own_text(there[:1], artefact.text),
-        "pictures": [_picture(path, out, title) for path in there if path.suffix.lower() in PICTURES],
-        "sounds": [{"href": _href(path, out)} for path in there if path.suffix.lower() in SOUNDS],
-        "links": [{"href": _href(path, out), "name": path.suffix.lower() or path.name} for path in there],
+        "own": _own_text([path for path in there if path.suffix.lower() in TEXTS][:1], artefact.text),
+        "pictures": [_picture(path, out, title) for path in there if path.suffix.lower() in PICTURES][:1],  # the same thing in other forms
+        "sounds": [{"href": _href(path, out)} for path in there if path.suffix.lower() in SOUNDS][:1],
+        "links": [{"href": _href(path, out), "name": _ending(path)} for path in there],
         "missing": [path.name for path in paths if path not in there],
         "bits_real": f"{ours:.2f}" if ours is not None else "",
         "prompt": artefact.prompt,
@@ -198,7 +201,7 @@ def _said(artefact: Artefact, facts: Facts) -> dict[str, Any]:
 
 def _own_text(first: Sequence[Path], notation: str) -> dict[str, str] | None:
     """The medium's own text file (a tune's ABC), where it is one and is not the notation itself: that is what people copy."""
-    if not first or first[0].suffix.lower() in PICTURES + SOUNDS or first[0].stat().st_size > MOST_TEXT:
+    if not first or first[0].stat().st_size > MOST_TEXT:
         return None
     data = first[0].read_bytes()
     try:
@@ -208,6 +211,19 @@ def _own_text(first: Sequence[Path], notation: str) -> dict[str, str] | None:
     return (
         {"name": first[0].suffix.removeprefix(".").upper() or "Text", "text": text} if text.strip() not in ("", notation.strip()) else None
     )
+
+
+def _ending(path: Path) -> str:
+    """What tells this file from the others of a piece: ".png", "-sheet.json"."""
+    found = re.search(r"(?:-[a-z]+)?\.[A-Za-z0-9]+$", path.name)
+    return found[0].lower() if found else path.name
+
+
+def _together(facts: Facts, out: Path) -> dict[str, Any]:
+    """The set of all kept pieces: its picture if it has one, and its files."""
+    there = [out / name for name in facts.together if (out / name).is_file()]
+    pictures = [_picture(path, out, f"all pieces of {facts.name}") for path in there if path.suffix.lower() in PICTURES][:1]
+    return {"pictures": pictures, "links": [{"href": _href(path, out), "name": path.name} for path in there]}
 
 
 def _real(yardstick: Yardstick | None) -> str:
@@ -239,17 +255,19 @@ def _href(path: Path, out: Path) -> str:
 
 def _picture(path: Path, out: Path, title: str) -> dict[str, Any]:
     width, height = _picture_size(path) or (0, 0)
-    small = path.suffix.lower() != ".svg" and 0 < width < SMALL
-    times = max(1, 2 * SMALL // width) if small else 1
-    return {"href": _href(path, out), "alt": title, "width": width * times, "height": height * times, "pixels": small}
+    raster = path.suffix.lower() != ".svg" and width > 0  # shown in its own pixels; small ones larger, in whole steps
+    times = max(1, 2 * SMALL // width) if raster and width < SMALL else 1
+    return {"href": _href(path, out), "alt": title, "width": width * times, "height": height * times, "pixels": raster}
 
 
 def _picture_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) in px as an SVG or PNG states it, or None; known sizes keep the page from jumping while it loads."""
+    """(width, height) in px as an SVG, PNG or GIF states it, or None; known sizes keep the page from jumping while it loads."""
     with path.open("rb") as file:
         head = file.read(4096)
     if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
         return struct.unpack(">II", head[16:24])
+    if head[:6] in (b"GIF87a", b"GIF89a") and len(head) >= 10:
+        return struct.unpack("<HH", head[6:10])
     tag = re.search(rb"<svg\b[^>]*>", head)
     sides = [re.search(rb"\b%s\s*=\s*[\"']([0-9.]+)(?:px)?[\"']" % name, tag[0]) for name in (b"width", b"height")] if tag else [None]
     if all(sides):

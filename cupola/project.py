@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pydantic
 from pydantic import Field
@@ -19,6 +20,7 @@ from cupola.corpus import CorpusConfig
 from cupola.errors import ConfigError, DataError, MachineError
 from cupola.hardware import PriceConfig
 from cupola.media import MEDIA
+from cupola.media.base import Options
 from cupola.meter import Budget
 from cupola.sources import Source
 from cupola.train import TrainConfig
@@ -51,9 +53,27 @@ class ModelTable(Config):
     medium: str
     sources: tuple[Source, ...] = Field(min_length=1)
     count: int = Field(12, ge=0)  # pieces that `make` delivers
+    notation: dict[str, Any] = Field({})  # the medium's own settings: docs/media.md
     corpus: CorpusConfig = CorpusConfig()
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = TrainConfig()  # where it says nothing, what the medium says
     compose: ComposeConfig = ComposeConfig()
+
+    @property
+    def options(self) -> Options:
+        """[models.NAME.notation] as the medium has it."""
+        return config.parse(MEDIA[self.medium].options, self.notation, "notation")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _by_medium(cls, table: Any) -> Any:
+        """The medium's own defaults of training, and its settings checked."""
+        medium = MEDIA.get(table.get("medium")) if isinstance(table, dict) else None
+        if medium is None:
+            return table
+        notation, train = table.get("notation", {}), table.get("train", {})
+        if isinstance(notation, dict):
+            config.parse(medium.options, notation, f"[models.{medium.name}.notation]")
+        return table | ({"train": dict(medium.train) | train} if isinstance(train, dict) else {})
 
     @pydantic.field_validator("medium")
     @classmethod
@@ -168,7 +188,7 @@ count = 12   # new pieces to make
 [[models.{model}.sources]]
 source = {source}   # {files}
 licence = {licence}   # who may use these files, and how; "own work" if they are yours
-"""
+{notation}"""
 
 
 def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", minutes: float = 5, name: str | None = None) -> Path:
@@ -187,6 +207,9 @@ def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", m
     count = sum(1 for _ in _of(medium, source))
     if not count:
         raise DataError(f"no {medium} files in it", str(source), f"a {medium} is read from {', '.join(MEDIA[medium].suffixes[:12])}")
+    known = MEDIA[medium].options.model_fields
+    lines = [f"# {key} = {json.dumps(default)}" for key, field in known.items() if (default := _plain_default(field)) is not None]
+    notation = f"\n[models.{{model}}.notation]   # docs/media.md says what each does\n{chr(10).join(lines)}\n" if lines else ""
     title = name or folder.resolve().name
     model = re.sub(r"[^a-z0-9._-]+", "-", title.lower()).strip("-._")[:64] or medium
     text = STARTER.format(
@@ -197,6 +220,7 @@ def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", m
         source=_quoted(str(source.resolve())),
         files=f"{count:,} files",
         licence=_quoted(licence),
+        notation=notation.replace("{model}", _quoted(model) if "." in model else model),
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +233,12 @@ def new(folder: Path, medium: str, source: Path, *, licence: str = "own work", m
 def _of(medium: str, source: Path) -> Iterable[Path]:
     files = [source] if source.is_file() else source.rglob("*")
     return (p for p in files if p.suffix.lower() in MEDIA[medium].suffixes and p.is_file())
+
+
+def _plain_default(field: Any) -> Any:
+    """A setting's default as TOML can say it on one line, or None."""
+    default = field.get_default(call_default_factory=True)
+    return default if isinstance(default, (bool, int, float, str, tuple)) else None
 
 
 def _quoted(text: str) -> str:

@@ -435,7 +435,7 @@ class _Loop:
         tokenizer = Tokenizer.load(here / plan.tokenizer)
         self._refuse({"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}, plan.data)
         self._refuse(versions(), plan.versions)
-        medium = MEDIA[plan.medium]
+        medium = MEDIA[plan.medium].restore(corpus.settings)
         self.tokenizer = tokenizer
         self.stream = Stream(
             corpus,

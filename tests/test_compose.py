@@ -16,12 +16,12 @@ from cupola.compose import Candidate, ComposeConfig, Kit, Usual, choose, extend,
 from cupola.engine import Completion
 from cupola.errors import ConfigError, DataError, MachineError
 from cupola.hardware import Price
-from cupola.media.base import Document, Pins, Problem
+from cupola.media.base import Document, Pins, Plain, Problem
 from cupola.meter import Meter
 from cupola.tokens import BOS, CONTROL, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, train_tokenizer
 
 
-class Bars:
+class Bars(Plain):
     """A toy of a tune: "K:x", a newline, bars of four small letters with "|" behind each, "]" at the end."""
 
     name, unit, suffixes = "tune", "bar", (".bars",)

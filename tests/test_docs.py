@@ -198,6 +198,8 @@ def _type(annotation):
     parts = [kind for kind in typing.get_args(annotation) if kind not in (type(None), ...)]
     if typing.get_origin(annotation) is tuple:
         return "list of tables" if _config_in(annotation) else "list of texts"
+    if typing.get_origin(annotation) is dict:
+        return "table"
     kind = parts[0] if parts and not isinstance(annotation, type) else annotation
     kind = getattr(kind, "__origin__", kind)  # Annotated
     return {str: "text", int: "whole number", float: "number"}[kind]

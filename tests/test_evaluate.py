@@ -27,7 +27,7 @@ from cupola.evaluate import (
     xz_bits,
     yardstick,
 )
-from cupola.media.base import Document, Problem
+from cupola.media.base import Document, Plain, Problem
 
 # --- bits per byte ---
 
@@ -237,7 +237,7 @@ def test_a_model_that_does_not_beat_the_baselines_is_called_out_loudly():
 # --- validity and originality ---
 
 
-class Words:
+class Words(Plain):
     """A medium of words: case is a variant, a digit is a problem."""
 
     name, unit = "words", "word"

@@ -46,7 +46,11 @@ class Pins:
 
 
 class Options(Config):
-    """[models.NAME.notation] of a medium that leaves nothing to decide."""
+    """[models.NAME.notation] of a medium that leaves nothing to decide; the others' inherit it."""
+
+    def suffixes(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """The files that are read under these options, where `usual` are read without."""
+        return usual
 
 
 Apart = Callable[[str], bool]  # a group's name -> whether it is kept apart: nothing may be fitted on it
@@ -73,11 +77,12 @@ class Medium(Protocol):
     pretokenizer: str  # a key of tokens.PRETOKENIZERS
     vocab_size: int  # a good default for a corpus of a megabyte or two
     scrub: bool  # secrets and e-mail addresses are replaced by placeholders (text and code)
-    options: type[Config]  # what [models.NAME.notation] may say
+    options: type[Options]  # what [models.NAME.notation] may say
     train: Mapping[str, float]  # what [models.NAME.train] is where a project says nothing: {"length": 512, "variants": 0.9}
     seconds_per_unit: float | None  # of media in time, so that repaint takes seconds; None where units are counted
+    passing: float  # the share of candidates that should pass `check`: `make` says when fewer do
 
-    def fit(self, files: Sequence[Path], options: Config, apart: Apart) -> Medium:
+    def fit(self, files: Sequence[Path], options: Any, apart: Apart) -> Medium:
         """This medium with what `files` and `options` decide. Files that cannot be read are passed over: `read` will name them.
 
         Raises DataError where none can be read, or where they do not go together, naming what to do.
@@ -105,6 +110,10 @@ class Medium(Protocol):
 
         Raises DataError where the medium has no columns, or the region lies outside.
         """
+        ...
+
+    def canonical(self, text: str) -> str:
+        """The one form of this piece: what `read` gives of what `write` makes of it. A text that is not valid comes back as it is."""
         ...
 
     def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
@@ -159,12 +168,13 @@ class Medium(Protocol):
 class Plain:
     """What a medium says that has nothing to fit, no labels, no columns and no sets; the others write their own."""
 
-    options: type[Config] = Options
+    options: type[Options] = Options
     train: Mapping[str, float] = {}
     seconds_per_unit: float | None = None
+    passing: float = 0.0
     name = ""
 
-    def fit(self, files: Sequence[Path], options: Config, apart: Apart) -> Self:
+    def fit(self, files: Sequence[Path], options: Any, apart: Apart) -> Self:
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -181,6 +191,9 @@ class Plain:
 
     def region(self, text: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[str, list[tuple[int, int]]]:
         raise DataError(f"a {self.name} has no columns", "--columns", "leave it out: whole units are made anew")
+
+    def canonical(self, text: str) -> str:
+        return text
 
     def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
         return []
