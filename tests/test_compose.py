@@ -12,7 +12,22 @@ import numpy as np
 import pytest
 
 from cupola import ledger
-from cupola.compose import Candidate, ComposeConfig, Kit, Usual, choose, extend, mask, read_piece, repaint, sample, vary
+from cupola.compose import (
+    Candidate,
+    ComposeConfig,
+    Kit,
+    Usual,
+    choose,
+    columns,
+    cross,
+    extend,
+    mask,
+    read_piece,
+    repaint,
+    sample,
+    units_between,
+    vary,
+)
 from cupola.engine import Completion
 from cupola.errors import ConfigError, DataError, MachineError
 from cupola.hardware import Price
@@ -404,6 +419,69 @@ def test_a_filling_that_does_not_fit_or_does_not_end_or_changes_nothing_is_never
     assert "unchanged: the same as before" in whys
     assert "unfinished: the filling did not end within" in whys or "not valid: " in whys
     assert made.notes[0].startswith("0 of the 1 asked for: 8 candidates gave no more")
+
+
+class Grid(Bars):
+    """Bars as rows of a picture: one cell of each is a region, and a gap is filled by letters alone."""
+
+    def region(self, text, rows, columns):
+        spans = self.spans(text)[rows[0] - 1 : rows[1]]
+        return text, [(start + columns[0] - 1, start + columns[1]) for start, _ in spans]
+
+    def filling(self, text, start, end):
+        return f"root ::= [a-z]{{{end - start}}}"
+
+    def head(self, label):
+        return f"K:{label}\n"
+
+
+def test_a_region_is_made_anew_row_by_row_and_the_cells_beside_it_stay(kit):
+    k = dataclasses.replace(kit(lambda seen, r: ("xy", "eos") if r.seed % 2 else ("zw", "eos")), medium=Grid())
+    (piece,) = repaint(k, PIECE, 3, 4, columns=(2, 3)).kept
+    assert re.fullmatch(r"K:c\naaaa\|bbbb\|c(xy|zw)c\|d(xy|zw)d\|eeee\|ffff\|gggg\|hhhh\|\]", piece.text)
+    assert {r.grammar for r in k.engine.asked} == {"root ::= [a-z]{2}"}
+    assert piece.pins == {"do": "repaint", "first": 3, "last": 4, "columns": [2, 3]}
+
+
+def test_a_medium_without_columns_refuses_a_region(kit):
+    with pytest.raises(DataError, match="--columns: a tune has no columns"):
+        repaint(kit(fill_by_seed), PIECE, 3, 4, columns=(1, 2))
+
+
+def test_a_label_is_the_prompt_that_the_medium_makes_of_it(kit):
+    k = dataclasses.replace(kit(), medium=Grid())
+    assert sample(k, 1, label="d").kept[0].text.startswith("K:d\n")
+    with pytest.raises(ConfigError, match="a label and a prompt"):
+        sample(k, 1, label="d", prompt="K:c\n")
+    with pytest.raises(ConfigError, match="a tune has no labels"):
+        sample(kit(), 1, label="d")
+
+
+def test_cross_begins_as_one_piece_and_ends_as_the_other(kit):
+    other = PIECE.translate(str.maketrans("abcdefgh", "ijklmnop")).replace("K:k", "K:e")
+    k = kit(fill_by_seed)
+    (piece,) = cross(k, PIECE, other, share=0.25).kept
+    assert re.fullmatch(r"K:c\naaaa\|bbbb\|cccc\|[a-p]{4}\|[a-p]{4}\|nnnn\|oooo\|pppp\|\]", piece.text)
+    assert piece.pins["other"] == ledger.artefact_id(other)
+    with pytest.raises(DataError, match="2 bars in the shorter of the two"):
+        cross(k, PIECE, "K:c\nabcd|abcd|]")
+    with pytest.raises(ConfigError, match="a share of 1"):
+        cross(k, PIECE, other, share=1)
+
+
+def test_seconds_are_frames_of_a_sound_and_whole_numbers_everywhere_else():
+    sound = SimpleNamespace(seconds_per_unit=0.1, unit="frame")
+    assert units_between(sound, 0.2, 0.5) == (3, 5)
+    assert units_between(sound, 0, 0.05) == (1, 1)
+    assert units_between(Bars(), 3.0, 9.0) == (3, 9)
+    with pytest.raises(ConfigError, match=r"bars 1\.5 to 3"):
+        units_between(Bars(), 1.5, 3)
+
+
+def test_columns_are_two_numbers_or_one():
+    assert (columns(""), columns("3-9"), columns(" 4 ")) == (None, (3, 9), (4, 4))
+    with pytest.raises(ConfigError, match="no columns: 'a-b'"):
+        columns("a-b")
 
 
 @pytest.mark.parametrize(
