@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from cupola.media.base import Document, Medium, Pins, Problem
 from cupola.media.code import Code
+from cupola.media.level import Level
+from cupola.media.sprite import Sprite
 from cupola.media.text import Text
 from cupola.media.tune import Tune
 
-MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune())}
+MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Level())}
 
 __all__ = ["MEDIA", "Document", "Medium", "Pins", "Problem"]
