@@ -6,12 +6,14 @@ Everything after this stage (tokenizer, model, engine, ledger) sees text only.
 from __future__ import annotations
 
 from cupola.media.base import Document, Medium, Pins, Problem
+from cupola.media.clip import Clip
 from cupola.media.code import Code
+from cupola.media.effect import Effect
 from cupola.media.level import Level
 from cupola.media.sprite import Sprite
 from cupola.media.text import Text
 from cupola.media.tune import Tune
 
-MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Level())}
+MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect())}
 
 __all__ = ["MEDIA", "Document", "Medium", "Pins", "Problem"]

@@ -11,7 +11,7 @@ import json
 import math
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 64 << 20  # of all frames of a file together
 MOST_FRAMES = 4096
 MOST_COLOURS = 50
+CELL_LIMIT = 256  # pixels of a side of a frame in an archive
 _SAMPLE = 200_000  # distinct colours that k-means sees, the commonest
 
 
@@ -41,7 +42,7 @@ def open_frames(path: Path) -> Frames:
 
     Raises DataError for what is no picture, is cut off, or is larger than 64 megapixels or 4,096 frames; MachineError without Pillow.
     """
-    image_module = _pillow()
+    image_module = pillow()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -57,7 +58,7 @@ def open_frames(path: Path) -> Frames:
         raise DataError(f"damaged or cut off: {e}", str(path), "save it again, or leave it out") from None
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
@@ -247,7 +248,7 @@ def save_webp(frames: Sequence[np.ndarray], durations: Sequence[int], path: Path
 
 
 def _save(frames: Sequence[np.ndarray], durations: Sequence[int], path: Path, kind: str) -> Path:
-    image_module = _pillow()
+    image_module = pillow()
     images = [image_module.fromarray(np.ascontiguousarray(f), "RGBA") for f in frames]
     more: dict[str, Any] = {}
     if kind == "GIF":
@@ -461,22 +462,16 @@ def _crossing(inked: np.ndarray, side: int) -> float:
     return float((upper & lower).sum() / max(1, upper.sum()))
 
 
-def halve(rgba: np.ndarray) -> np.ndarray:
-    """Half as wide and high by a box filter; colours weigh by their alpha."""
-    h, w = rgba.shape[0] // 2 * 2, rgba.shape[1] // 2 * 2
-    parts = rgba[:h, :w].reshape(h // 2, 2, w // 2, 2, 4).astype(np.float64)
+def smaller(rgba: np.ndarray, factor: int) -> np.ndarray:
+    """A whole factor smaller by a box filter, colours weighing by their alpha; blank rows are added above and at both sides to fill up."""
+    h, w = rgba.shape[:2]
+    high, wide = -(-h // factor) * factor, -(-w // factor) * factor
+    canvas = np.zeros((high, wide, 4), np.float64)
+    canvas[high - h :, (wide - w) // 2 : (wide - w) // 2 + w] = rgba
+    parts = canvas.reshape(high // factor, factor, wide // factor, factor, 4)
     alpha = parts[..., 3:].sum((1, 3))
     colour = (parts[..., :3] * parts[..., 3:]).sum((1, 3)) / np.maximum(alpha, 1)
-    return np.concatenate([colour, alpha / 4], -1).round().astype(np.uint8)
-
-
-def each(paths: Iterable[Path]) -> Iterator[tuple[Path, Frames]]:
-    """The files that can be read, with their frames; the others are passed over."""
-    for path in paths:
-        try:
-            yield path, open_frames(path)
-        except DataError:
-            continue
+    return np.concatenate([colour, alpha / factor**2], -1).round().astype(np.uint8)
 
 
 def save_text(text: str, path: Path) -> Path:

@@ -471,7 +471,7 @@ def _from_wad(path: Path) -> Iterator[Found]:
             part = rgba[y : y + 2 * TILE, x : x + 2 * TILE]
             if (part[..., 3] == 255).all():
                 stem = re.sub(r"[0-9_]+$", "", name).lower()  # the steps of one animation, and the styles of one door, are one family
-                yield Found(picture.halve(part), kind, stem)
+                yield Found(picture.smaller(part, 2), kind, stem)
 
 
 def _background(pictures: list[np.ndarray], wanted: str) -> str | None:
