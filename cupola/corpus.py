@@ -560,6 +560,7 @@ class _Making:
         )
 
     def _provenance(self, source: Source, local: Local) -> Provenance:
+        source = local.used or source  # its fallback, where that was needed
         kept = {"source": source.source, "licence": source.licence, "allow": source.allow, "credit": source.credit}
         return Provenance(**kept, digest=local.digest, notice=local.notice, files=len(local.files))
 

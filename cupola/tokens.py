@@ -117,14 +117,14 @@ def _assemble(model: models.BPE, name: str) -> tokenizers.Tokenizer:
 
 # A vocabulary is learnt from so much at most: 1,024 merges are settled long before, and unsplit kinds hold it all in memory.
 SAMPLE_CHARACTERS = 4_000_000
-SMALLEST_VOCABULARY = 6 + 256 + 2  # control tokens, bytes and a merge or two
+SMALLEST_VOCABULARY = 6 + 256  # control tokens and bytes: a token a letter
 
 
 def train_tokenizer(texts: Iterable[str], pretokenizer: str, vocab_size: int) -> Tokenizer:
     """A tokenizer of at most `vocab_size` ids (fewer when the texts have no more to merge), from the first 4 million characters of `texts`.
 
     The same texts in the same order give the same tokenizer. Pass documents in an order that is fair to all of them.
-    Raises ConfigError for an unknown pre-tokenizer or a size under 264, DataError when there is no text.
+    Raises ConfigError for an unknown pre-tokenizer or a size under 262, DataError when there is no text.
     """
     if pretokenizer not in PRETOKENIZERS:
         raise ConfigError(f"no pre-tokenizer {pretokenizer!r}", "tokens", f"use one of {', '.join(PRETOKENIZERS)}")

@@ -1,9 +1,14 @@
 import contextlib
+import io
+import json
 import os
+import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import textwrap
 import zipfile
 from pathlib import Path
@@ -44,6 +49,10 @@ class Pip:
             return subprocess.CompletedProcess(command, 1, "Looking in indexes: ...\n", self.error)
         wheel(Path(command[command.index("--dest") + 1]), self.files)
         return subprocess.CompletedProcess(command, 0, "Saved ./tunes-1.0-py3-none-any.whl\n", "")
+
+
+def nowhere(url, accept):
+    raise SourceError("cannot be fetched: no network", url)
 
 
 def no_pip(command, **kwargs):
@@ -127,7 +136,7 @@ def test_any_text_is_a_glob_or_is_refused(pattern):
 
 def test_other_kinds_of_sources_are_refused_by_name(tmp_path):
     said = refusal(SourceError, Source(source="git:host/repo", licence="MIT"), tmp_path, tmp_path)
-    assert said == "git:host/repo: no source of the kind 'git'\n  use a folder, or pypi:NAME==VERSION"
+    assert said == "git:host/repo: no source of the kind 'git'\n  use a folder, pypi:NAME==VERSION, npm:NAME@VERSION or apt:NAME"
 
 
 # --- packages ---
@@ -156,7 +165,7 @@ def test_a_wrong_hash_is_refused_with_both_values_and_leaves_nothing(tmp_path):
     wrong = "ab" * 32
     said = refusal(SourceError, package(sha256=wrong), tmp_path, tmp_path / "cache", run=Pip())
     assert f"and the recipe pins {wrong}" in said
-    assert "the wheel's sha256 is " in said
+    assert "its sha256 is " in said
     assert list((tmp_path / "cache" / "sources").iterdir()) == []
     fetch(package(), tmp_path, tmp_path / "cache", run=Pip())
     assert f"and the recipe pins {wrong}" in refusal(SourceError, package(sha256=wrong), tmp_path, tmp_path / "cache", run=no_pip)
@@ -175,7 +184,7 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(tmp_path):
 
 def test_an_unreachable_index_or_unknown_package_says_the_last_thing_pip_said(tmp_path):
     error = "WARNING: Retrying ...\nERROR: No matching distribution found for tunes==1.0\n\nWARNING: more\n"
-    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Pip(error=error))
+    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Pip(error=error), get=nowhere)
     assert said.startswith("pypi:tunes==1.0: pip could not download it: No matching distribution found for tunes==1.0\n")
     assert "check the name, the version and the network" in said
     assert list((tmp_path / "cache" / "sources").iterdir()) == []
@@ -372,3 +381,161 @@ def test_the_tune_books_come_from_their_package(tmp_path):
         pytest.skip(f"no package index in reach: {e.what}")
     assert {file.parent.name for file in local.files} == {"oneills1850", "ryansMammoth", "airdsAirs"}
     assert sum(file.stat().st_size for file in local.files) == 1_643_070
+
+
+# --- other indexes and archives ---
+
+
+def tar(path: Path, files: dict[str, str], *more: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content.encode())
+            archive.addfile(info, io.BytesIO(content.encode()))
+        for info in more:
+            archive.addfile(info)
+    return path
+
+
+def deb(path: Path, files: dict[str, str]) -> Path:
+    data = tar(path.with_suffix(".data"), files).read_bytes()
+    head = lambda name, size: f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{size:<10}`\n".encode()  # noqa: E731
+    parts = [("debian-binary", b"2.0\n"), ("control.tar.gz", b"odd"), ("data.tar.gz", data)]
+    path.write_bytes(b"!<arch>\n" + b"".join(head(n, len(d)) + d + b"\n" * (len(d) % 2) for n, d in parts))
+    return path
+
+
+class Tools:
+    """pip that finds no wheel, npm and apt-get that leave what they are told to."""
+
+    def __init__(self, npm: Path | None = None, apt: Path | None = None):
+        self.npm, self.apt = npm, apt
+
+    def __call__(self, command, **kwargs):
+        name = Path(command[0]).name
+        if name == "npm" and self.npm:
+            shutil.copy(self.npm, command[command.index("--pack-destination") + 1])
+        if name == "apt-get" and self.apt:
+            shutil.copy(self.apt, kwargs["cwd"])
+        failed = command[1:4] == ["-m", "pip", "download"] or (name == "apt-get" and not self.apt)
+        said = "ERROR: No matching distribution found" if name != "apt-get" else "E: Unable to locate package"
+        return subprocess.CompletedProcess(command, int(failed), "", said if failed else "")
+
+
+def index(archive: Path, digest: str = ""):
+    """What `get` gives of an index with one source archive, as JSON or, with a digest, as HTML."""
+    page = json.dumps({"files": [{"url": "../files/a.tar.gz", "filename": "tunes-1.0.tar.gz", "hashes": {"sha256": sha256(archive)}}]})
+    old = f'<a href="../files/tunes-1.0.tar.gz#sha256={digest}">tunes</a>'
+    return lambda url, accept: archive.read_bytes() if "files" in url else (old if digest else page).encode()
+
+
+def test_a_package_without_wheels_comes_as_its_source_archive_and_no_build_runs(tmp_path):
+    archive = tar(tmp_path / "a.tar.gz", {f"tunes-1.0/{name}": text for name, text in FILES.items()})
+    local = fetch(package(), tmp_path, tmp_path / "cache", run=Tools(), get=index(archive))
+    assert names(local) == ["tunes/a/one.abc", "tunes/b/two.abc", "tunes/c/deep/er.abc"]
+    assert local.digest == sha256(archive)
+    again = fetch(package(sha256=local.digest), tmp_path, tmp_path / "cache", run=no_pip, get=nowhere)
+    assert again.files == local.files
+
+
+def test_what_does_not_have_the_indexs_hash_is_refused(tmp_path):
+    archive = tar(tmp_path / "a.tar.gz", {"tunes-1.0/tunes/a.abc": "X"})
+    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Tools(), get=index(archive, "ab" * 32))
+    assert f"the index says {'ab' * 32}" in said
+    assert not list((tmp_path / "cache" / "sources").iterdir())
+
+
+def test_an_npm_package_loses_the_folder_that_npm_puts_around_it(tmp_path, monkeypatch):
+    archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}", "package/a b 🎈/y.js": "1"})
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    source = Source(source="npm:@me/tool@1.2.3", licence="MIT")
+    assert names(fetch(source, tmp_path, tmp_path / "cache", run=Tools(npm=archive))) == ["a b 🎈/y.js", "x.json"]
+
+
+def test_without_npm_the_registry_is_asked(tmp_path, monkeypatch):
+    archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"})
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    asked = []
+
+    def get(url, accept):
+        asked.append(url.partition("//")[2].partition("/")[2])
+        return archive.read_bytes() if url.endswith(".tgz") else b'{"dist": {"tarball": "https://there/x.tgz"}}'
+
+    assert names(fetch(Source(source="npm:@me/tool@1.2.3", licence="MIT"), tmp_path, tmp_path / "cache", get=get)) == ["x.json"]
+    assert asked == ["@me%2Ftool/1.2.3", "x.tgz"]
+
+
+def test_a_debian_package_is_read_without_dpkg_and_links_in_it_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    archive = deb(tmp_path / "maps_1%3a2_all.deb", {"./usr/share/maps/a.des": "MAP", "./usr/share/doc/x": "d"})
+    source = Source(source="apt:maps", licence="GPL-2.0-only", include=("*.des",))
+    assert names(fetch(source, tmp_path, tmp_path / "cache", run=Tools(apt=archive))) == ["usr/share/maps/a.des"]
+
+
+def test_a_fallback_is_used_where_a_source_cannot_be_fetched_and_said(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.des").write_text("MAP")
+    source = Source(source="apt:maps", licence="MIT", fallback=Source(source="mine", licence="own work"))
+    for which in (lambda name: None, lambda name: f"/bin/{name}"):
+        monkeypatch.setattr(shutil, "which", which)
+        local = fetch(source, tmp_path, tmp_path / "cache", run=Tools())
+        assert (names(local), local.origin, local.licence) == (["a.des"], "mine", "own work")
+        assert local.notice.startswith("apt:maps cannot be used (")
+    with pytest.raises(LicenceError):  # asked before anything is fetched
+        fetch(source.model_copy(update={"fallback": Source(source="mine")}), tmp_path, tmp_path / "cache", run=no_pip)
+
+
+def test_cupola_draws_effects_itself_the_same_every_time(tmp_path):
+    import cupola.media  # noqa: F401  (it brings the generator)
+
+    source = Source(source="drawn:sfxr?count=30", licence="CC0-1.0")
+    local = fetch(source, tmp_path, tmp_path / "a", run=no_pip)
+    assert len(local.files) == 10
+    other = fetch(source, tmp_path, tmp_path / "b", run=no_pip)
+    assert [p.read_bytes() for p in local.files] == [p.read_bytes() for p in other.files]
+    with pytest.raises(ConfigError, match="nothing is drawn by 'moons'"):
+        fetch(Source(source="drawn:moons", licence="CC0-1.0"), tmp_path, tmp_path / "a")
+
+
+def _named(name: str, kind: bytes = tarfile.REGTYPE, to: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, to
+    return info
+
+
+@pytest.mark.parametrize(
+    ("member", "what"),
+    [
+        (_named("package/../../x"), "points outside of it"),
+        (_named("/etc/x"), "points outside of it"),
+        (_named("package/null", tarfile.CHRTYPE), "is a device"),
+    ],
+)
+def test_a_tar_that_reaches_out_is_refused_whole(tmp_path, monkeypatch, member, what):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"}, member)
+    said = refusal(SourceError, Source(source="npm:tool@1", licence="MIT"), tmp_path, tmp_path / "cache", run=Tools(npm=archive))
+    assert what in said
+    assert not (tmp_path / "x").exists()
+    assert not [p for p in (tmp_path / "cache" / "sources").rglob("x.json")]
+
+
+def test_links_of_a_tar_are_not_made_and_a_torn_one_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"}, _named("package/l", tarfile.SYMTYPE, "/etc/passwd"))
+    local = fetch(Source(source="npm:tool@1", licence="MIT"), tmp_path, tmp_path / "cache", run=Tools(npm=archive))
+    assert names(local) == ["x.json"]
+    torn = tmp_path / "b.tgz"
+    torn.write_bytes(archive.read_bytes()[:-60])
+    assert "is damaged" in refusal(SourceError, Source(source="npm:torn@1", licence="MIT"), tmp_path, tmp_path / "c", run=Tools(npm=torn))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["pypi:names==0.3.0", "npm:jsfxr@1.4.1", "apt:crawl-common"])
+def test_real_packages_come_from_the_real_indexes(tmp_path, text):
+    try:
+        local = fetch(Source(source=text, licence="MIT"), tmp_path, tmp_path / "cache")
+    except SourceError as e:
+        pytest.skip(str(e))
+    assert len(local.files) >= 3
+    assert re.fullmatch(r"[0-9a-f]{64}", local.digest)

@@ -56,7 +56,7 @@ class Clip(Plain):
     suffixes = (".gif", ".webp", ".apng", ".png", ".wad", ".base")
     unit = "frame"
     pretokenizer = "gpt-2"
-    vocab_size = 264
+    vocab_size = 262
     scrub = False
     options = ClipOptions
     train: Mapping[str, float] = {"length": 1120, "variants": 0.7}

@@ -57,7 +57,7 @@ class Level(Plain):
     suffixes = (*levelfiles.TEXT, *levelfiles.TILED, ".des", ".wad")
     unit = "row"
     pretokenizer = "superbpe"
-    vocab_size = 264  # a token a cell (LOG.md, 2026-11-25): 209 bits a level, merged rows 271
+    vocab_size = 262  # a token a cell (LOG.md, 2026-11-25): 209 bits a level, merged rows 271
     scrub = False
     options = LevelOptions
     train: Mapping[str, float] = {"length": 448, "variants": 0.5}

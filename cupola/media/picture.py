@@ -59,6 +59,7 @@ def open_frames(path: Path) -> Frames:
 
 
 def pillow() -> Any:
+    """Pillow's Image module. Raises MachineError where it is not installed."""
     try:
         from PIL import Image
     except ImportError:
@@ -240,10 +241,12 @@ def save_gif(frames: Sequence[np.ndarray], durations: Sequence[int], path: Path)
 
 
 def save_apng(frames: Sequence[np.ndarray], durations: Sequence[int], path: Path) -> Path:
+    """Write an animated PNG; ms are kept."""
     return _save(frames, durations, path, "PNG")
 
 
 def save_webp(frames: Sequence[np.ndarray], durations: Sequence[int], path: Path) -> Path:
+    """Write a lossless animated WebP; ms are kept."""
     return _save(frames, durations, path, "WEBP")
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
+from cupola.sources import DRAWN
+
 RATE = 44_100
 LONGEST = 5.0  # seconds: what would be longer ends there
 SQUARE, SAWTOOTH, SINE, NOISE = range(4)
@@ -307,3 +309,6 @@ def corpus(folder: Path, count: int = 3000, seed: int = 0) -> list[Path]:
         path.write_text(json.dumps(drawn, indent=0) + "\n", "utf-8")
         paths.append(path)
     return paths
+
+
+DRAWN["sfxr"] = corpus

@@ -69,7 +69,7 @@ class Sprite(Plain):
     suffixes = (".png", ".gif", ".webp", ".apng", ".wad")
     unit = "row"
     pretokenizer = "gpt-2"
-    vocab_size = 264  # a token a letter
+    vocab_size = 262  # a token a letter
     scrub = False
     options = SpriteOptions
     train: Mapping[str, float] = {"length": 320, "variants": 0.5}
