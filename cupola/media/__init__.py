@@ -10,10 +10,14 @@ from cupola.media.clip import Clip
 from cupola.media.code import Code
 from cupola.media.effect import Effect
 from cupola.media.level import Level
+from cupola.media.lines import Lines
+from cupola.media.names import Names
 from cupola.media.sprite import Sprite
 from cupola.media.text import Text
 from cupola.media.tune import Tune
 
-MEDIA: dict[str, Medium] = {m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect())}
+MEDIA: dict[str, Medium] = {
+    m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect(), Lines(), Names())
+}
 
 __all__ = ["MEDIA", "Document", "Medium", "Pins", "Problem"]

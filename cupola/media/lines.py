@@ -28,7 +28,7 @@ from cupola.media.text import LONGEST, apart, canonical, check_characters, grams
 
 LONGEST_LINE = 600  # characters; a longer speech is parted at a sentence's end
 LARGEST = 64 << 20  # bytes of a file
-_SPEAKER = re.compile(r"([A-Z][\w'’.-]*(?: [\w'’.-]+){0,3}): *(\S.*)")
+_SPEAKER = re.compile(r"([A-Z][\w'’.,/-]*(?: [\w'’.,&/()-]+){0,4}): *(\S.*)")
 _NAME_LINE = re.compile(r"([A-Z][A-Z'’ .&-]{1,38}?)[.:]?")
 _HEADING = re.compile(r"\s*(?:ACT|SCENE|Act|Scene|PROLOGUE|EPILOGUE)\b.{0,80}|\s*[IVXLC]+\.?\s*|#+ .*|={3,}.*|-{3,}")
 _END = re.compile(r"(?<=[.!?;,])\s+")

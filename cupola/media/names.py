@@ -31,6 +31,7 @@ from cupola.media.labels import Labels, words
 from cupola.media.text import line_spans, read_text, write_text
 
 SHORTEST, LONGEST = 2, 24  # letters
+_NAME = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _LIST_LINE = re.compile(r"([^\s\d,;]+)(?:[\s,;].*)?")
 
 
@@ -110,11 +111,8 @@ class Names(Plain):
     def _names(self, path: Path) -> list[str]:
         text = read_text(path, 64 << 20)
         given = _of_json(text, path) if path.suffix.lower() == ".json" else _of_list(text, path)
-        names = list(
-            dict.fromkeys(
-                _written(name) for name in given if SHORTEST <= len(name) <= LONGEST and re.fullmatch(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", name)
-            )
-        )
+        good = (name for name in given if SHORTEST <= len(name) <= LONGEST and _NAME.fullmatch(name))
+        names = list(dict.fromkeys(map(_written, good)))
         if not names:
             raise DataError("no names in it", str(path), f"a name is {SHORTEST} to {LONGEST} letters, one a line")
         return names[: self.rules.most]

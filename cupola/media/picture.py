@@ -100,7 +100,7 @@ def _rgba(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGBA"), dtype=np.uint8)
 
 
-# --- colours ------------------------------------------------------------------------------------------------------------------------------
+# --- colours ---
 
 _TO_LMS = np.array(
     [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]]
@@ -227,7 +227,7 @@ def _centres(rgb: np.ndarray, weight: np.ndarray, k: int, seed: int) -> tuple[np
     return from_oklab(centres), np.bincount(owner, weight, k)
 
 
-# --- files out ----------------------------------------------------------------------------------------------------------------------------
+# --- files out ---
 
 
 def save_png(array: np.ndarray, path: Path) -> Path:
@@ -281,7 +281,7 @@ def _indexed(frames: Sequence[np.ndarray], image_module: Any) -> list[Any]:
     return out
 
 
-# --- sheets -------------------------------------------------------------------------------------------------------------------------------
+# --- sheets ---
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,7 +305,8 @@ def cells(width: int, height: int, tile: tuple[int, int], margin: int, spacing: 
         free = size - 2 * margin + spacing
         if side < 1 or side + 2 * margin > size or free % (side + spacing):
             rest = free % (side + spacing) if side + spacing > 0 else 0
-            what = f"the sheet is {size} pixels {name}, which cells of {side}, a margin of {margin} and a spacing of {spacing} do not fill: {rest} are left"
+            grid = f"cells of {side}, a margin of {margin} and a spacing of {spacing}"
+            what = f"the sheet is {size} pixels {name}, which {grid} do not fill: {rest} are left"
             raise DataError(what, where, "say the grid in [models.NAME.notation]: tile = [16, 16], margin = 0, spacing = 0")
         counts.append(free // (side + spacing))
     return [Cell(margin + x * (w + spacing), margin + y * (h + spacing), w, h) for y in range(counts[1]) for x in range(counts[0])]
@@ -406,8 +407,8 @@ def _tile_label(tile: Mapping[str, Any]) -> str:
 def guess_grid(rgba: np.ndarray) -> tuple[tuple[int, int], int, int] | None:
     """((w, h), margin, spacing) where the blank lines of a sheet show it beyond doubt, else None.
 
-    Tried: square cells of 8 to 64 pixels, margins and spacings of 0 to 2, that fill the sheet exactly. A spacing shows as lines without ink;
-    without one, only sides of 8, 16, 24, 32, 48, 64 count, and the largest of them wins whose borders cut the fewest inked pairs.
+    Tried: square cells of 8 to 64 pixels, margins and spacings of 0 to 2, that fill the sheet exactly. A spacing shows as lines
+    without ink; without one, only sides of 8, 16, 24, 32, 48, 64 count, and the largest of them wins whose borders cut the fewest inked pairs.
     """
     blank = rgba[..., 3] < 128
     if not blank.any():

@@ -29,7 +29,7 @@ def text_of(index: np.ndarray) -> str:
 
 
 def index_of(text: str, width: int, height: int) -> np.ndarray:
-    """(height, width) int8 of such rows; short ones are filled with blanks, long ones cut, missing ones blank. Unknown letters are blank."""
+    """(height, width) int8 of such rows; short ones are filled with blanks, long ones cut; unknown letters are blank."""
     out = np.full((height, width), -1, np.int8)
     for y, row in enumerate(text.split(" ")[:height]):
         codes = np.frombuffer(row[:width].encode("ascii", "replace"), np.uint8)

@@ -282,7 +282,8 @@ class Sprite(Plain):
             width, height = self.sizes[size]
             if _rows_problem(body, width, height, BINARY if self.name == "icon" else rows.COLOURS, begun=True):
                 raise ConfigError(f"no {self.name} begins with {pins.prompt!r:.60}", "prompt", f"give rows of {width} letters")
-            return f"root ::= {'' if body.endswith(chr(10)) else rows.rest_of_rows(body, width, height)} {quoted('' if body.endswith(chr(10)) else chr(10))}\nc ::= {letter}"
+            left = quoted("") if body.endswith("\n") else f'{rows.rest_of_rows(body, width, height)} "\\n"'
+            return f"root ::= {left}\nc ::= {letter}"
         tails = []
         for size, (width, height) in enumerate(self.sizes):
             rule = f'" ink " {letters(rows.COLOURS[: len(self.palette)])} ' if self.name == "icon" else ""
@@ -333,7 +334,7 @@ class Sprite(Plain):
     # --- what is alike
 
     def variants(self, text: str) -> Iterator[str]:
-        """Its mirror image, and both moved by a pixel where nothing is lost; of a tile, its mirror image and both begun at their middles."""
+        """Mirrored, and both moved by a pixel where nothing is lost; of a tile, mirrored, and both begun at their middles."""
         found = self._parsed(text)
         if isinstance(found, Problem):
             return
@@ -412,7 +413,7 @@ class Sprite(Plain):
         return paths
 
     def promise(self, path: Path) -> Promise:
-        """pictures, identical (share), psnr and psnr_p5 (dB over those that are not), alpha_thresholded (share of pixels half transparent)."""
+        """pictures, identical (share), psnr and psnr_p5 (dB of the others), alpha_thresholded (share of half clear pixels)."""
         same, loss, half = [], [], []
         for found in self._pictures(path):
             clear = self._cleared(found.rgba)
