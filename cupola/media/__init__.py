@@ -12,12 +12,14 @@ from cupola.media.effect import Effect
 from cupola.media.level import Level
 from cupola.media.lines import Lines
 from cupola.media.names import Names
+from cupola.media.sound import Sound
 from cupola.media.sprite import Sprite
 from cupola.media.text import Text
 from cupola.media.tune import Tune
 
-MEDIA: dict[str, Medium] = {
-    m.name: m for m in (Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect(), Lines(), Names())
-}
+_KINDS: tuple[Medium, ...] = (
+    Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect(), Sound(), Lines(), Names(),
+)  # fmt: skip
+MEDIA: dict[str, Medium] = {medium.name: medium for medium in _KINDS}
 
 __all__ = ["MEDIA", "Document", "Medium", "Pins", "Problem"]

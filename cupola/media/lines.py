@@ -189,6 +189,9 @@ class Lines(Plain):
         who = dict.fromkeys(found[1] for line in lines[1:] if (found := _SPEAKER.fullmatch(line)))
         return shorten(", ".join(who) if who else next((line for line in lines[1:] if line.strip()), "no lines"))
 
+    def variants(self, text: str) -> Iterator[str]:
+        return iter(())
+
     def distance(self, a: str, b: str) -> float:
         """As of texts: the share of the shorter one's three-word runs that the other does not have."""
         return 0.0 if a == b else apart(*(grams(words(t.partition("\n")[2]), 3) for t in (a, b)))

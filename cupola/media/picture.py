@@ -408,7 +408,7 @@ def guess_grid(rgba: np.ndarray) -> tuple[tuple[int, int], int, int] | None:
     """((w, h), margin, spacing) where the blank lines of a sheet show it beyond doubt, else None.
 
     Tried: square cells of 8 to 64 pixels, margins and spacings of 0 to 2, that fill the sheet exactly. A spacing shows as lines
-    without ink; without one, only sides of 8, 16, 24, 32, 48, 64 count, and the largest of them wins whose borders cut the fewest inked pairs.
+    without ink; without one, only sides of 8, 16, 24, 32, 48, 64 count, and of them the largest whose borders cut the fewest inked pairs.
     """
     blank = rgba[..., 3] < 128
     if not blank.any():
