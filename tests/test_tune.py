@@ -380,7 +380,7 @@ def test_what_the_grammar_admits_can_be_written(notation, tmp_path):
     medium, rng = TUNES[notation], random.Random(2)
     for i in range(5):
         text = Grammar(medium.grammar(Pins(least=4, most=12))).draw(rng)
-        assert len(medium.write(text, tmp_path / str(i))) == 4
+        assert len(medium.write(text, tmp_path / str(i))) == 5
 
 
 @pytest.mark.parametrize(
@@ -464,10 +464,11 @@ def test_titles_say_what_the_tune_is(medium, book):
 # --- files out
 
 
-def test_write_gives_four_files_that_say_the_same(medium, book, tmp_path):
+def test_write_gives_five_files_that_say_the_same(medium, book, tmp_path):
     text = texts(medium, book)[0]
-    abc, mid, svg, wav = medium.write(text, tmp_path / "my tune 🎵", title="Mine: 100%")
-    assert [p.name for p in (abc, mid, svg, wav)] == [f"my tune 🎵{suffix}" for suffix in (".abc", ".mid", ".svg", ".wav")]
+    abc, mid, svg, wav, ogg = files = medium.write(text, tmp_path / "my tune 🎵", title="Mine: 100%")
+    assert [p.name for p in files] == [f"my tune 🎵{suffix}" for suffix in (".abc", ".mid", ".svg", ".wav", ".ogg")]
+    assert ogg.read_bytes()[:4] == b"OggS"
     assert [d.text for d in medium.read(abc)] == [text]
     assert abc.read_text("utf-8").startswith("X:1\nT:Mine: 100\\%\nR:jig\nM:6/8\nL:1/8\nK:G\n|:D|G2B BAB|")
     assert "Mine: 100%" in svg.read_text("utf-8")

@@ -11,6 +11,7 @@ from cupola.media.code import Code
 from cupola.media.effect import Effect
 from cupola.media.level import Level
 from cupola.media.lines import Lines
+from cupola.media.mesh import Mesh
 from cupola.media.names import Names
 from cupola.media.sound import Sound
 from cupola.media.sprite import Sprite
@@ -18,7 +19,7 @@ from cupola.media.text import Text
 from cupola.media.tune import Tune
 
 _KINDS: tuple[Medium, ...] = (
-    Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Effect(), Sound(), Lines(), Names(),
+    Text(), Code(), Tune(), Sprite("icon"), Sprite("sprite"), Clip(), Level(), Mesh(), Effect(), Sound(), Lines(), Names(),
 )  # fmt: skip
 MEDIA: dict[str, Medium] = {medium.name: medium for medium in _KINDS}
 

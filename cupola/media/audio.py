@@ -74,8 +74,41 @@ def write_wave(samples: np.ndarray, rate: int, path: Path) -> Path:
 
 
 def write_ogg(samples: np.ndarray, rate: int, path: Path) -> Path:
-    """Vorbis in OGG, mono."""
-    return _write(samples, rate, path, "OGG", "VORBIS")
+    """Vorbis in OGG, mono; the same samples give the same bytes, which libsndfile's serial number by chance would prevent."""
+    _write(samples, rate, path, "OGG", "VORBIS")
+    try:
+        path.write_bytes(_renumbered(path.read_bytes()))
+    except OSError as e:
+        raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give another folder") from None
+    return path
+
+
+@functools.cache
+def _crc_table() -> list[int]:
+    table = []
+    for value in range(256):
+        crc = value << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+        table.append(crc)
+    return table
+
+
+def _renumbered(data: bytes) -> bytes:
+    """An OGG stream with serial number 1, the checksum of each page made anew (RFC 3533)."""
+    table, out, at = _crc_table(), bytearray(), 0
+    while data[at : at + 4] == b"OggS":
+        segments = data[at + 26]
+        end = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
+        page = bytearray(data[at:end])
+        page[14:18], page[22:26] = (1).to_bytes(4, "little"), bytes(4)
+        crc = 0
+        for byte in page:
+            crc = (crc << 8 & 0xFFFFFFFF) ^ table[crc >> 24 ^ byte]
+        page[22:26] = crc.to_bytes(4, "little")
+        out += page
+        at = end
+    return bytes(out)
 
 
 def _write(samples: np.ndarray, rate: int, path: Path, kind: str, subtype: str) -> Path:

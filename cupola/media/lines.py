@@ -37,7 +37,7 @@ _END = re.compile(r"(?<=[.!?;,])\s+")
 class LinesOptions(Options):
     """[models.NAME.notation] of lines."""
 
-    lines: int = Field(16, ge=2, le=400)  # of a piece at most
+    lines: int = Field(8, ge=2, le=400)  # of a piece at most
     fields: tuple[str, ...] = ()  # of JSON records, the ones whose text is read; (): all that hold a sentence
     where: dict[str, str] = Field(default_factory=dict)  # only records whose field (dotted: "book.name") has this value
 
@@ -169,12 +169,14 @@ class Lines(Plain):
         if not ways:
             raise ConfigError(f"no lines begin with {pins.prompt!r:.60}", "prompt", f"begin with {heads[-1]!r} and a new line")
         done = body.count("\n")
+        counted = pins.least is not None or pins.most is not None  # counting costs: only where it is asked for
         least, most = max(0, (pins.least or 1) - done), max(1, (pins.most or 2 * self.rules.lines) - done)
         start = f"{either(ways)} " if not newline else ""
         open_ = f'[^\\x00-\\x1f]{{0,{LONGEST_LINE}}} "\\n" ' if body and not body.endswith("\n") else ""
         if open_:
             least, most = max(0, least - 1), max(0, most - 1)
-        return f"root ::= {start}{open_}line{{{least},{most}}}\nline ::= [^\\x00-\\x1f]+ {quoted(chr(10))}"
+        lines = f"line{{{least},{most}}}" if counted else "line*" if body else "line+"
+        return f"root ::= {start}{open_}{lines}\nline ::= [^\\x00-\\x1f]+ {quoted(chr(10))}"
 
     def filling(self, text: str, start: int, end: int) -> str:
         count = text[start:end].count("\n") + 1

@@ -127,8 +127,8 @@ class Names(Plain):
         if len(lines) < 2 or not text.endswith("\n"):
             return [Problem(len(lines), 1, "no names, or no new line at the end", "a name a line")]
         for number, name in enumerate(lines[1:], start=2):
-            if not name or name[0] not in self.firsts or set(name[1:]) - set(self.letters) or not SHORTEST <= len(name) <= LONGEST:
-                return [Problem(number, 1, f"no name: {name!r:.40}", f"{SHORTEST} to {LONGEST} of the corpus's letters, a capital first")]
+            if len(name) < SHORTEST or name[0] not in self.firsts or set(name[1:]) - set(self.letters):
+                return [Problem(number, 1, f"no name: {name!r:.40}", "two or more of the corpus's letters, a capital first")]
         return []
 
     def check(self, text: str) -> list[Problem]:
@@ -137,6 +137,8 @@ class Names(Plain):
             return problems
         names, seen = text.removesuffix("\n").split("\n")[1:], collections.Counter[str]()
         for number, name in enumerate(names, start=2):
+            if len(name) > LONGEST:
+                return [Problem(number, 1, f"{len(name)} letters", f"a name has at most {LONGEST}")]
             seen[name.lower()] += 1
             if seen[name.lower()] > 1:
                 return [Problem(number, 1, f"{name} stands twice", "another name")]
@@ -157,12 +159,12 @@ class Names(Plain):
         left = max(0, count - body.count("\n") - (1 if body and not body.endswith("\n") else 0))
         start = gbnf.either(ways) + " " if not newline else ""
         open_ = f'l{{0,{LONGEST}}} "\\n" ' if body and not body.endswith("\n") else ""
-        rules = f'l ::= {_class(self.letters)}\nname ::= {_class(self.firsts)} l{{1,{LONGEST - 1}}} "\\n"'
+        rules = f'l ::= {_class(self.letters)}\nname ::= {_class(self.firsts)} l+ "\\n"'
         return f"root ::= {start}{open_}name{{{left}}}\n{rules}"
 
     def filling(self, text: str, start: int, end: int) -> str:
         count = text[start:end].count("\n") + 1
-        names = ' "\\n" '.join([f"{_class(self.firsts)} l{{1,{LONGEST - 1}}}"] * count)
+        names = ' "\\n" '.join([f"{_class(self.firsts)} l+"] * count)
         return f"root ::= {names}\nl ::= {_class(self.letters)}"
 
     def spans(self, text: str) -> list[tuple[int, int]]:

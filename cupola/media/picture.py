@@ -153,7 +153,7 @@ class Palette:
         return cls(rgb)
 
     def index(self, rgba: np.ndarray) -> np.ndarray:
-        """(H, W) int8: the nearest colour of each opaque pixel, -1 where alpha is under one half."""
+        """(H, W) int8 (int16 for more than 127 colours): the nearest colour of each opaque pixel, -1 where alpha is under one half."""
         packed = _packed(rgba[..., :3])
         found, inverse = np.unique(packed, return_inverse=True)
         new = [c for c in found.tolist() if c not in self._known]
@@ -161,8 +161,9 @@ class Palette:
             lab = oklab(_unpacked(np.array(new, np.int64)))
             near = ((lab[:, None] - self._lab[None]) ** 2).sum(2).argmin(1) if len(self) else np.full(len(new), -1)
             self._known.update(zip(new, near.tolist(), strict=True))
-        out = np.array([self._known[c] for c in found.tolist()], np.int8)[inverse.reshape(packed.shape)]
-        return np.where(rgba[..., 3] >= 128, out, np.int8(-1)).astype(np.int8)
+        kind = np.int8 if len(self) < 128 else np.int16
+        out = np.array([self._known[c] for c in found.tolist()], kind)[inverse.reshape(packed.shape)]
+        return np.where(rgba[..., 3] >= 128, out, kind(-1)).astype(kind)
 
     def rgba(self, index: np.ndarray) -> np.ndarray:
         """(H, W, 4) uint8 of an index; -1 is transparent black."""

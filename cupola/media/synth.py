@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
+import io
+import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from cupola.errors import MachineError
-from cupola.media.score import WHOLE, Key, Note, Pitch, Score, is_compound, played, played_lengths
+from cupola.media.score import WHOLE, Key, Note, Pitch, Score, bar_ticks, is_compound, played, played_lengths
 
 RATE = 22_050  # samples a second: partials up to 11 kHz, and a minute is 2.6 MB
 LOUDNESS, PEAK = 10 ** (-18 / 20), 10 ** (-1 / 20)
@@ -194,15 +197,53 @@ def _tone(timbre: str, midi: int, count: int) -> np.ndarray:
     return tone
 
 
+def loop(score: Score, heard: np.ndarray) -> tuple[int, int]:
+    """(first sample, one past the last) between which the performance goes round: from the first full bar to the end of the last bar.
+
+    An upbeat is played once. Both ends are moved by at most a hundredth of a second to where the wave crosses zero upwards, so that the
+    step between them is no louder than the wave itself.
+    """
+    scale, full = seconds_per_whole(score), bar_ticks(score.metre)
+    order = played(score)
+    lengths = [sum(played_lengths(score.bars[i].notes)) for i in order]
+    upbeat = lengths[0] if full and len(lengths) > 1 and lengths[0] < full else 0
+    begin, end = (round(float(Fraction(ticks) / WHOLE) * scale * RATE) for ticks in (upbeat, sum(lengths)))
+    return _at_zero(heard, begin), max(_at_zero(heard, begin) + 1, _at_zero(heard, min(end, len(heard) - 1)))
+
+
+def _at_zero(heard: np.ndarray, at: int) -> int:
+    """The nearest sample within a hundredth of a second at which the wave turns positive; `at` itself where there is none."""
+    reach = RATE // 100
+    low = max(1, at - reach)
+    window = heard[low - 1 : at + reach]
+    found = np.flatnonzero((window[:-1] <= 0) & (window[1:] > 0))
+    return int(low + found[np.abs(found + low - at).argmin()]) if len(found) else at
+
+
+def write_ogg(score: Score, path: Path, timbre: str = "pluck") -> Path | None:
+    """The performance as OGG Vorbis; None, and no file, without the sounds extra. Raises MachineError where it cannot be written."""
+    if importlib.util.find_spec("soundfile") is None:
+        return None
+    from cupola.media.audio import write_ogg as write
+
+    return write(samples(score, timbre), RATE, path)
+
+
 def write_wav(score: Score, path: Path, timbre: str = "pluck") -> Path:
-    """The performance as a WAV file, mono, 16 bits. Raises MachineError where it cannot be written."""
-    data = np.round(samples(score, timbre) * 32767).astype("<i2").tobytes()
+    """The performance as a WAV file, mono, 16 bits, with loop points for whoever plays it round. Raises MachineError where that fails."""
+    heard = samples(score, timbre)
+    data = np.round(heard * 32767).astype("<i2").tobytes()
+    begin, end = loop(score, heard)
+    points = struct.pack("<9I", 0, 0, 10**9 // RATE, 60, 0, 0, 0, 1, 0) + struct.pack("<6I", 0, 0, begin, max(begin, end - 1), 0, 0)
     try:
-        with path.open("wb") as file, wave.open(file, "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(RATE)
-            out.writeframes(data)
+        with io.BytesIO() as held:
+            with wave.open(held, "wb") as out:
+                out.setnchannels(1)
+                out.setsampwidth(2)
+                out.setframerate(RATE)
+                out.writeframes(data)
+            whole = held.getvalue() + b"smpl" + struct.pack("<I", len(points)) + points
+            path.write_bytes(whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:])
     except OSError as e:
         raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give a folder you may write to") from None
     return path

@@ -18,7 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from cupola.errors import ConfigError, DataError
-from cupola.media import abc, engrave, letters, spell, synth, tunegrammar
+from cupola.media import abc, engrave, letters, midi, spell, synth, tunegrammar
 from cupola.media.base import Document, Pins, Plain, Problem
 from cupola.media.score import WHOLE, Key, Score, bar_ticks, fullness, length, played, transpose
 from cupola.media.text import read_blocks, write_text
@@ -44,7 +44,7 @@ class Tune(Plain):
     """
 
     name = "tune"
-    suffixes = (".abc",)
+    suffixes = (".abc", *midi.SUFFIXES)
     unit = "bar"
     vocab_size = 1024
     scrub = False
@@ -62,6 +62,9 @@ class Tune(Plain):
         Their group is the title without case, articles and punctuation, so that settings of one piece stay together. Raises DataError for a
         file that is not text or has no tune that can be read.
         """
+        if path.suffix.lower() in midi.SUFFIXES:
+            yield self._of_midi(path)
+            return
         first: Problem | None = None
         tunes = good = 0
         for number, reading in enumerate(self._readings(path), start=1):
@@ -78,8 +81,21 @@ class Tune(Plain):
         if not good:
             raise DataError(f"none of its tunes can be read; the first: {first}", str(path), "mend it, or leave the file out")
 
+    def _of_midi(self, path: Path) -> Document:
+        """The one tune of a MIDI file: its melody."""
+        score, title = midi.read(path)
+        try:
+            text = self._print(score)
+        except (KeyError, ValueError, IndexError) as e:
+            raise DataError(f"its rhythm cannot be written down: {e}", str(path), "quantise it to sixteenths, or leave it out") from None
+        if problems := self.syntax(text):
+            raise DataError(f"no tune: {problems[0].what}", str(path), problems[0].fix or "leave it out")
+        return Document(text, _group(title) or path.name, path.name, label=score.rhythm or None, name=_name(title) or path.stem)
+
     def faults(self, path: Path) -> list[Problem]:
-        """Why the tunes that `read` leaves out are left out: the first problem of each, with its line in the file."""
+        """Why the tunes that `read` leaves out are left out: the first problem of each, with its line in the file; of MIDI none."""
+        if path.suffix.lower() in midi.SUFFIXES:
+            return []
         out = []
         for reading in self._readings(path):
             out += [*reading.problems, *(self._unplayable(reading) if reading.score else [])][:1]
@@ -128,8 +144,9 @@ class Tune(Plain):
         return tunegrammar.grammar(form, pins, start)
 
     def write(self, text: str, stem: Path, *, title: str = "") -> list[Path]:
-        """`stem`.abc, .mid, .svg and .wav. Uneven bars are written as they are; raises DataError for what `syntax` refuses to read.
+        """`stem`.abc, .mid, .svg and .wav, which loops; .ogg where the sounds extra is installed.
 
+        Uneven bars are written as they are; raises DataError for what `syntax` refuses to read.
         Raises MachineError without the music extra, or where a file cannot be written.
         """
         reading = self._parse(text)
@@ -141,7 +158,8 @@ class Tune(Plain):
         synth.write_midi(score, paths[1], timbre, title)
         engrave.write_svg(score, paths[2], title)
         synth.write_wav(score, paths[3], timbre)
-        return paths
+        ogg = synth.write_ogg(score, stem.with_name(f"{stem.name}.ogg"), timbre)
+        return [*paths, ogg] if ogg else paths
 
     def variants(self, text: str) -> Iterator[str]:
         """The tune in the other keys of its mode with at most four sharps or three flats, where a fiddle's first position has its notes."""
