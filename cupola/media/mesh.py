@@ -1,10 +1,10 @@
 """Meshes: OBJ, GLB, glTF, PLY and STL files <-> strips of triangles in letters (strip.py).
 
-    mesh cube
-    aaaaYaaaYaYYzaaYzYaYYYaYYYYzaYYYYazaYazaaaYYazYYazYaaYYa   (one line: strips parted by blanks)
+    mesh tent
+    aaaaaXaXXNyyaaazaXaaXXzNyy
 
-The first line is "mesh" and a label. A mesh is scaled by its largest side to a grid of 50 steps, stands on the ground in the middle of it,
-and its corners are welded where they fall together; triangles of no area and those that are there twice go. Kept are the triangles and
+is a tent on a square floor, six triangles in one strip. The first line is "mesh" and a label. A mesh is scaled by its largest side to a
+grid of 50 steps, stands on the ground in the middle of it, and its corners are welded where they fall together; triangles of no area and those that are there twice go. Kept are the triangles and
 which of their sides is outside, exactly as they lie on the grid; where the files have colours, one of at most 24 for each strip. Dropped
 are UV, normals, materials, rigs and animations; `dropped` names those of a file.
 

@@ -26,6 +26,7 @@ MOST_PIXELS = 64 << 20  # of all frames of a file together
 MOST_FRAMES = 4096
 MOST_COLOURS = 50
 CELL_LIMIT = 256  # pixels of a side of a frame in an archive
+FLAT = 0.25  # share of a cluster's pixels
 _SAMPLE = 200_000  # distinct colours that k-means sees, the commonest
 
 
@@ -225,7 +226,12 @@ def _centres(rgb: np.ndarray, weight: np.ndarray, k: int, seed: int) -> tuple[np
         if np.allclose(new, centres, atol=1e-5):
             break
         centres = new
-    return from_oklab(centres), np.bincount(owner, weight, k)
+    out = from_oklab(centres)
+    for cluster in range(k):  # a flat colour that most of a cluster has is kept as it is, so that pixel art comes back exactly
+        members = np.flatnonzero(owner == cluster)
+        if len(members) and weight[members].max() >= FLAT * weight[members].sum():
+            out[cluster] = rgb[members[weight[members].argmax()]]
+    return out, np.bincount(owner, weight, k)
 
 
 # --- files out ---
@@ -427,6 +433,7 @@ def guess_grid(rgba: np.ndarray) -> tuple[tuple[int, int], int, int] | None:
                 and _gaps(rows, side, margin, spacing)
                 and _gaps(columns, side, margin, spacing)
             ]
+            sure = [side for side in sure if _blank_enough(rows, side, margin, spacing) and _blank_enough(columns, side, margin, spacing)]
             if sure:
                 return (min(sure), min(sure)), margin, spacing
     inked = ~blank
@@ -455,6 +462,13 @@ def _gaps(lines: np.ndarray, side: int, margin: int, spacing: int) -> bool:
     step = side + spacing
     between = [margin + side + k * step + i for k in range((len(lines) - 2 * margin + spacing) // step - 1) for i in range(spacing)]
     return bool(between) and bool(lines[between].all())
+
+
+def _blank_enough(lines: np.ndarray, side: int, margin: int, spacing: int) -> bool:
+    """Whether hardly more lines have no ink than this grid explains: else the gaps are the pictures' own."""
+    step = side + spacing
+    expected = 2 * margin + ((len(lines) - 2 * margin + spacing) // step - 1) * spacing
+    return int(lines.sum()) <= 1.5 * expected + 2
 
 
 def _pairs(inked: np.ndarray) -> float:

@@ -355,20 +355,21 @@ class Sprite(Plain):
         x, y = self._posed(a), self._posed(b)
         if x is None or y is None:
             return 1.0
+        (x, rolled_x), (y, rolled_y) = x, y
+        if rolled_x is not None and rolled_y is not None and rolled_x.shape == rolled_y.shape:
+            return rows.differing(rolled_x[0], rolled_y)
         if x.shape[1:] != y.shape[1:]:
             high, wide = (max(p.shape[k] for p in (x, y)) for k in (1, 2))
             x, y = (_canvas(p, high, wide) for p in (x, y))
-        if len(x) == len(y):
-            middle = x[4] if len(x) == 18 else x[0]
-            return rows.differing(middle, y)
-        return min(rows.differing(x[4] if len(x) == 18 else x[0], y), rows.differing(y[4] if len(y) == 18 else y[0], x))
+        return min(rows.differing(x[4], y), rows.differing(y[4], x))  # 4: unmoved
 
-    def _poses(self, text: str) -> np.ndarray | None:
+    def _poses(self, text: str) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """(moved by up to one, of a tile begun at any quarter) of a text that is valid."""
         found = self._parsed(text)
         if isinstance(found, Problem):
             return None
         index = self._plain(found[0])
-        return rows.rolled(index) if (index >= 0).all() else rows.shifted(index)
+        return rows.shifted(index), rows.rolled(index) if (index >= 0).all() else None
 
     def _plain(self, index: np.ndarray) -> np.ndarray:
         return np.where(index >= 0, 0, -1).astype(np.int8) if self.name == "icon" else index
