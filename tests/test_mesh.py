@@ -665,10 +665,29 @@ def sprites(folder: Path, count: int = 6) -> Path:
     return folder
 
 
-def test_pngs_are_read_as_plates_when_asked_for(folder):
+def test_pngs_alone_are_written_as_their_rows_from_which_the_triangles_follow(folder):
+    paths = sprites(folder)
+    made = _fitted(paths, extrude=True)
+    assert MESH.restore(made.settings()).settings() == made.settings()
+    (document,) = made.read(paths[0])
+    assert document.text.startswith("mesh")
+    assert made.check(document.text) == []
+    figures = made.promise(paths[0]).figures
+    assert (figures["pieces"], figures["identical"], figures["watertight"]) == (1, 1.0, 1.0)
+    gif, glb, obj, png = made.write(document.text, folder / "out 🎈")
+    assert [path.suffix for path in (gif, glb, obj, png)] == [".gif", ".glb", ".obj", ".png"]
+    assert len(meshfile.load(glb).faces) == len(meshfile.load(obj).faces) == figures["faces"]
+    assert [d.text for d in made.read(png)] == [document.text]
+    assert made.title(document.text).endswith(f"{figures['faces']:.0f} triangles")
+    assert all(made.distance(document.text, variant) == 0 for variant in made.variants(document.text))
+    with pytest.raises(DataError, match="triangles, where this corpus is of pictures"):
+        list(made.read(glb))
+
+
+def test_pngs_beside_meshes_are_read_as_plates_when_asked_for(folder):
     assert MeshOptions().suffixes(MESH.suffixes) == MESH.suffixes
     assert ".png" in MeshOptions(extrude=True).suffixes(MESH.suffixes)
-    made = _fitted(sprites(folder), extrude=True)
+    made = _fitted([*sprites(folder), put(folder, "box.obj", BOX)], extrude=True)
     assert ".png" in made.suffixes
     assert len(made.colours) == 2
     (document,) = made.read(folder / "gem_0.png")

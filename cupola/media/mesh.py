@@ -4,9 +4,9 @@
     aaaaaXaXXNyyaaazaXaaXXzNyy
 
 is a tent on a square floor, six triangles in one strip. The first line is "mesh" and a label. A mesh is scaled by its largest side to a
-grid of 50 steps, stands on the ground in the middle of it, and its corners are welded where they fall together; triangles of no area and those that are there twice go. Kept are the triangles and
-which of their sides is outside, exactly as they lie on the grid; where the files have colours, one of at most 24 for each strip. Dropped
-are UV, normals, materials, rigs and animations; `dropped` names those of a file.
+grid of 50 steps, stands on the ground in the middle of it, and its corners are welded where they fall together; triangles of no area and
+those that are there twice go. Kept are the triangles and which of their sides is outside, exactly as they lie on the grid; where the files
+have colours, one of at most 24 for each strip. Dropped are UV, normals, materials, rigs and animations; `dropped` names those of a file.
 
 Worked example: a square of two triangles is `aaaaYaaYYzaaY`, the corners left behind, left before, right before, and behind the edge from
 the first to the last of them (z) right behind: nine letters for the first triangle, four for the second.
@@ -28,6 +28,7 @@ from cupola.errors import ConfigError, DataError
 from cupola.media import extrude, facets, gbnf, meshfile, meshnames, picture, strip, turn
 from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Promise
 from cupola.media.labels import Labels
+from cupola.media.plates import Plates
 from cupola.media.sprite import Sprite, SpriteOptions
 from cupola.media.strip import Face
 
@@ -90,7 +91,11 @@ class Mesh(Plain):
         self.words: tuple[str, ...] = ()  # that label a file by its name, the commonest first
         self.labels = Labels()
 
-    def fit(self, files: Sequence[Path], options: Any, apart: Apart) -> Self:
+    def fit(self, files: Sequence[Path], options: Any, apart: Apart) -> Self | Plates:
+        """For pictures alone, of which `extrude` makes meshes, Plates: the same medium in another notation."""
+        if options.extrude and files and all(path.suffix.lower() == ".png" for path in files):
+            grid = SpriteOptions(tile=options.tile, margin=options.margin, spacing=options.spacing, colours=picture.MOST_COLOURS)
+            return Plates(Sprite("mesh").fit(files, grid, apart), MeshOptions)
         made = type(self)()
         made.steps, made.most, made.suffixes = options.steps, options.faces, options.suffixes(made.suffixes)
         colours: list[np.ndarray] = []
@@ -125,7 +130,9 @@ class Mesh(Plain):
         colours = [list(colour) for colour in self.colours]
         return {**plain, "colours": colours, "words": list(self.words), "labels": self.labels.plain()}
 
-    def restore(self, settings: Mapping[str, Any]) -> Self:
+    def restore(self, settings: Mapping[str, Any]) -> Self | Plates:
+        if "plates" in settings:
+            return Plates(Sprite("mesh").restore(settings["plates"]), MeshOptions)
         made = type(self)()
         try:
             made.sprites = Sprite().restore(settings["sprites"]) if settings["sprites"] is not None else None
@@ -289,13 +296,7 @@ class Mesh(Plain):
         colours = np.tile(np.array(turn.CLAY, np.uint8), (len(faces), 1))
         if self.colours and solid is not None and solid.faces:
             colours = np.array([self.colours[solid.colours[face]] for face in faces], np.uint8)
-        gif, glb, obj = (stem.with_name(stem.name + suffix) for suffix in (".gif", ".glb", ".obj"))
-        triangles = index.reshape(-1, 3)
-        frames = turn.frames(vertices, triangles, colours)
-        picture.save_gif(frames, [turn.MILLISECONDS] * len(frames), gif)
-        meshfile.write_glb(vertices, triangles, colours, glb)
-        meshfile.write_obj(vertices, triangles, colours if self.colours else None, obj)
-        return [gif, glb, obj]
+        return meshfile.write_files(vertices, index.reshape(-1, 3), colours, stem, coloured=bool(self.colours))
 
     def _load(self, path: Path) -> tuple[Solid, meshfile.Triangles, np.ndarray]:
         """(mesh, what the file holds, its corners on the grid). Raises DataError."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cupola.errors import DataError, MachineError
-from cupola.media import picture
+from cupola.media import picture, turn
 from cupola.media.text import size_of, write_text
 
 SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".stl")
@@ -358,3 +358,13 @@ def _write(path: Path, data: bytes) -> Path:
     except OSError as e:
         raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give a folder you may write to") from None
     return path
+
+
+def write_files(vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray, stem: Path, *, coloured: bool = True) -> list[Path]:
+    """`stem`.gif, turning; `stem`.glb with a colour for each triangle (F, 3); `stem`.obj, which has them only if `coloured`."""
+    gif, glb, obj = (stem.with_name(stem.name + suffix) for suffix in (".gif", ".glb", ".obj"))
+    frames = turn.frames(vertices, triangles, colours)
+    picture.save_gif(frames, [turn.MILLISECONDS] * len(frames), gif)
+    write_glb(vertices, triangles, colours, glb)
+    write_obj(vertices, triangles, colours if coloured else None, obj)
+    return [gif, glb, obj]
