@@ -666,8 +666,8 @@ def sprites(folder: Path, count: int = 6) -> Path:
 
 
 def test_pngs_alone_are_written_as_their_rows_from_which_the_triangles_follow(folder):
-    paths = sprites(folder)
-    made = _fitted(paths, extrude=True)
+    made = _fitted(sprites(folder), extrude=True)
+    paths = sorted(folder.iterdir())
     assert MESH.restore(made.settings()).settings() == made.settings()
     (document,) = made.read(paths[0])
     assert document.text.startswith("mesh")
@@ -687,7 +687,8 @@ def test_pngs_alone_are_written_as_their_rows_from_which_the_triangles_follow(fo
 def test_pngs_beside_meshes_are_read_as_plates_when_asked_for(folder):
     assert MeshOptions().suffixes(MESH.suffixes) == MESH.suffixes
     assert ".png" in MeshOptions(extrude=True).suffixes(MESH.suffixes)
-    made = _fitted([*sprites(folder), put(folder, "box.obj", BOX)], extrude=True)
+    put(folder, "box.obj", BOX)
+    made = _fitted(sprites(folder), extrude=True)
     assert ".png" in made.suffixes
     assert len(made.colours) == 2
     (document,) = made.read(folder / "gem_0.png")
