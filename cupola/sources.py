@@ -35,6 +35,7 @@ Progress = Callable[[str, float | None], None]
 
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "venv"}  # and every name that begins with a dot
 DRAWN: dict[str, Callable[[Path, int], Any]] = {}  # what cupola draws itself: a medium puts its generator here (folder, how many)
+MOST_DRAWN = 100_000
 
 # SPDX identifiers that allow training and sharing what is trained, and the plain words people use. Everything else needs a reason.
 LICENCES = """0BSD AFL-3.0 AGPL-3.0 Apache-1.1 Apache-2.0 Artistic-1.0 Artistic-2.0 BlueOak-1.0.0 BSD-1-Clause BSD-2-Clause BSD-3-Clause
@@ -91,9 +92,10 @@ def fetch(
     Raises LicenceError (before anything is fetched), SourceError for what is missing, out of reach, not as pinned or unsafe to unpack,
     MachineError for a disk that is full or read-only.
     """
-    check_licence(source)
-    if source.fallback is not None:
-        check_licence(source.fallback)
+    each: Source | None = source
+    while each is not None:
+        check_licence(each)
+        each = each.fallback
     try:
         return _fetch(source, base, cache, progress, run, get)
     except SourceError as e:
@@ -197,11 +199,10 @@ def _walk(root: Path, skipped: set[Path]) -> Iterator[Path]:
 
 # --- packages ---
 
-_VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_~:-]*"
-PACKAGES = {  # kind: (how a package and its version are written, an example)
-    "pypi": (re.compile(rf"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==({_VERSION})"), "pypi:music21==10.5.1"),
-    "npm": (re.compile(rf"((?:@[a-z0-9._~-]+/)?[a-z0-9._~-]+)@({_VERSION})"), "npm:jsfxr@1.4.1"),
-    "apt": (re.compile(rf"([a-z0-9][a-z0-9.+-]+)(?:=({_VERSION}))?"), "apt:crawl-common"),
+PACKAGES = {  # kind: (how a package and its version are written, an example); one version, never a range or a word for the newest
+    "pypi": (re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)"), "pypi:music21==10.5.1"),
+    "npm": (re.compile(r"((?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)@(\d+\.\d+\.\d+[A-Za-z0-9.+-]*)"), "npm:jsfxr@1.4.1"),
+    "apt": (re.compile(r"([a-z0-9][a-z0-9.+-]+)(?:=([0-9][A-Za-z0-9.+~:-]*))?"), "apt:crawl-common"),
 }
 _TAGS = re.compile(r"[a-z]+\d+-[a-z0-9]+-\w+")
 
@@ -215,8 +216,10 @@ def _from_package(source: Source, kind: str, text: str, cache: Path, progress: P
         raise ConfigError(f"sha256 is not 64 hexadecimal digits: {source.sha256!r}", source.source, "take it off to be told the right one")
     if source.wheel is not None and not _TAGS.fullmatch(source.wheel):
         raise ConfigError(f"no tags of a wheel: {source.wheel!r}", source.source, 'such as "cp311-cp311-manylinux_2_28_x86_64"')
-    plain = re.sub(r"[-_.]+", "-", pin[1]).lower() if kind == "pypi" else pin[1].replace("@", "").replace("/", "-")
-    name = "-".join(part for part in ("" if kind == "pypi" else kind, plain, (pin[2] or "").replace(":", "-"), source.wheel) if part)
+    if kind == "pypi":
+        name = "-".join(part for part in (re.sub(r"[-_.]+", "-", pin[1]).lower(), pin[2], source.wheel) if part)
+    else:  # with signs that no Python package has in its name, and "/" as one that no npm package has
+        name = "@".join(part for part in (kind, pin[1].replace("/", "+"), (pin[2] or "").replace(":", "%3a")) if part)
     archive, digest = _archive(source, kind, name, (pin[1], pin[2] or ""), cache / "sources", progress, run, get)
     globs = hashlib.sha256(repr((sorted(source.include), sorted(source.exclude))).encode()).hexdigest()[:8]
     root = cache / "sources" / f"{name}-{digest[:12]}-{globs}"
@@ -276,8 +279,9 @@ def _drawn(source: Source, text: str, cache: Path) -> Local:
     found = re.fullmatch(r"([a-z]+)(?:\?count=(\d+))?", text)
     if found is None or found[1] not in DRAWN:
         raise ConfigError(f"nothing is drawn by {text!r}", "source", f"there are: {', '.join(f'drawn:{name}' for name in DRAWN)}")
-    count = int(found[2] or 3000)
-    draw = DRAWN[found[1]]
+    count, draw = int(found[2] or 3000), DRAWN[found[1]]
+    if not 1 <= count <= MOST_DRAWN:
+        raise ConfigError(f"count is {count}", source.source, f"from 1 to {MOST_DRAWN:,}")
     code = inspect.getsourcefile(draw)
     version = sha256(Path(code))[:12] if code else ""
     root = cache / "sources" / f"drawn-{found[1]}-{count}-{version}"

@@ -6,6 +6,9 @@ with all its letters, as in sprite.py. A worked example, two frames of 4 x 2:
     clip monster b
     abba baab
     ZZZZ ZbbZ
+
+The letter is one of the corpus's frame times, the shortest first, of which there are at most 25. GIF keeps steps of 10 ms: a time between
+two of them comes back as the corpus has it, as `read` takes the nearest of the corpus's times. Frames that look the same are one frame.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +28,7 @@ from cupola.errors import ConfigError, DataError
 from cupola.media import frames, picture, rows
 from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Promise
 from cupola.media.frames import Clip as Found
-from cupola.media.gbnf import either, quoted, rest
+from cupola.media.gbnf import either, letters, rest
 from cupola.media.labels import Labels
 from cupola.media.picture import Palette
 
@@ -44,12 +46,17 @@ class ClipOptions(Options):
     tile: tuple[int, int] | None = None  # of a sheet without a JSON, a clip a row
     margin: int = Field(0, ge=0)
     spacing: int = Field(0, ge=0)
+    rate: int = Field(8, ge=1, le=100)  # frames a second where the files do not say
+
+    def held(self) -> int:
+        """ms of a frame where the files do not say, in GIF's steps of ten: 8 a second are 120."""
+        return max(frames.SHORTEST, round(100 / self.rate) * 10)
 
 
 class Clip(Plain):
     """Animated pixel art. read then write keeps frames and timing, and every pixel where size and colours fit.
 
-    Timing is kept where a corpus has at most 25 different frame times (else the nearest), in steps of 10 ms, which is what GIF has.
+    Timing is kept where a corpus has at most 25 different frame times; else a frame gets the nearest of the 25 commonest.
     """
 
     name = "clip"
@@ -69,6 +76,7 @@ class Clip(Plain):
         self.times: tuple[int, ...] = (120,)  # ms
         self.labels = Labels()
         self._parsed = functools.lru_cache(2048)(self._parse)
+        self._posed = functools.lru_cache(256)(self._poses)
 
     # --- what a corpus decides
 
@@ -88,8 +96,8 @@ class Clip(Plain):
             raise first or DataError("no clip in it", "", "give GIF files, or numbered pictures")
         new.size = max(c.pictures[0].shape[1] for c in found), max(c.pictures[0].shape[0] for c in found)
         new.palette = Palette.fit((p for c in found for p in c.pictures), options.colours)
-        times = collections.Counter(_tens(d) for c in found for d in c.durations)
-        new.times = tuple(sorted(t for t, _ in times.most_common(len(PACES))))
+        times = collections.Counter(ms for c in found for ms in new._stacked(c)[1])
+        new.times = tuple(sorted(t for t, _ in sorted(times.items(), key=lambda t: (-t[1], t[0]))[: len(PACES)]))
         own = [c.label for c in found]
         new.labels = Labels.fit(owners, own if any(own) else ())
         return new
@@ -105,6 +113,8 @@ class Clip(Plain):
             new.size, new.times = (int(w), int(h)), tuple(int(t) for t in settings["times"])
             new.palette, new.labels = Palette.restore(settings["palette"]), Labels.restore(settings["labels"])
             new.grid = ClipOptions(**settings["options"])
+            if not (new.times and list(new.times) == sorted(set(new.times)) and len(new.times) <= len(PACES) and min(new.size) >= 1):
+                raise ValueError(f"frame times {new.times}, frames of {new.size}")
         except (KeyError, TypeError, ValueError) as e:
             raise DataError(f"no settings of clips: {e}", "settings", "they are damaged; make the corpus again") from None
         return new
@@ -112,29 +122,48 @@ class Clip(Plain):
     # --- files in
 
     def _clips(self, path: Path) -> Iterator[Found | None]:
-        o = self.grid
-        for clip in frames.clips(path, o.tile, o.margin, o.spacing, o.most):
-            yield frames.fitted(clip, o.size)
+        """The file's clips in parts, as small as they should be; None for a blank one."""
+        for clip in frames.clips(path, self._sheet(), self.grid.most):
+            yield frames.fitted(clip, self.grid.size)
+
+    def _sheet(self) -> frames.Grid:
+        return frames.Grid(self.grid.tile, self.grid.margin, self.grid.spacing, self.grid.held())
 
     def read(self, path: Path) -> Iterator[Document]:
         """The clips of a file; blank ones, still ones and those larger than the corpus's frame are left out.
 
         Raises DataError for what cannot be read, and where no clip is left of some.
         """
-        seen = kept = 0
+        why, kept = "", 0
         for clip in self._clips(path):
-            seen += 1
-            if clip is None or clip.pictures[0].shape[0] > self.size[1] or clip.pictures[0].shape[1] > self.size[0]:
-                continue
-            label = self.labels.of(path, clip.label)
-            text = self._print(np.stack([self._placed(p) for p in clip.pictures]), [self._time(d) for d in clip.durations], label)
-            if self.check(text):
+            text = self._text(path, clip)
+            if isinstance(text, Problem):
+                why = why or text.what
                 continue
             kept += 1
+            assert clip is not None
+            label = self.labels.of(path, clip.label)
             yield Document(text, clip.group, path.name, label=label or None, name=clip.name)
-        if seen and not kept:
-            what = "no clip in it that moves and hangs together"
-            raise DataError(what, str(path), "leave it out; a clip's frames share most of their pixels, and none is blank")
+        if why and not kept:
+            fix = "leave it out; a clip's frames share most of their pixels, and none is blank"
+            raise DataError(f"no clip in it that can be learnt from: {why}", str(path), fix)
+
+    def _text(self, path: Path, clip: Found | None) -> str | Problem:
+        """The clip in notation, or why it is left out."""
+        if clip is None:
+            return Problem(2, 1, "nothing in it but blank")
+        height, width = clip.pictures[0].shape[:2]
+        if width > self.size[0] or height > self.size[1]:
+            return Problem(2, 1, f"{width} x {height} pixels, larger than this corpus's {self.size[0]} x {self.size[1]}")
+        index, times = self._stacked(clip)
+        if len(index) < frames.LEAST:
+            return Problem(3, 1, "nothing moves")
+        text = self._print(index, [self._time(ms) for ms in times], self.labels.of(path, clip.label))
+        return next(iter(self.check(text)), text)
+
+    def _stacked(self, clip: Found) -> tuple[np.ndarray, list[int]]:
+        """(F, H, W) int8 on the corpus's frame and ms a frame; frames that look the same here are one."""
+        return _joined([self._placed(p) for p in clip.pictures], clip.durations)
 
     def _placed(self, rgba: np.ndarray) -> np.ndarray:
         """(H, W) int8 on the corpus's frame, at the bottom's middle."""
@@ -164,18 +193,14 @@ class Clip(Plain):
     def _parse(self, text: str) -> tuple[np.ndarray, list[int], str] | Problem:
         """((F, H, W) int8, a time for each, label), or the first thing wrong."""
         lines = text.split("\n")
-        words = lines[0].split(" ")
-        if words[0] != self.name or len(words) < 2 or not words[-1] or set(words[-1]) - set(PACES[: len(self.times)]):
-            what = f"begin with {self.name!r}, a label and a letter from a to {PACES[len(self.times) - 1]}"
-            return Problem(1, 1, f"not a first line: {lines[0]!r:.40}", what)
-        label = " ".join(words[1:-1])
-        if label and label not in self.labels.known:
-            return Problem(1, len(self.name) + 2, f"no label {label!r:.40}", f"use one of: {', '.join(self.labels.known[:8]) or 'none'}")
+        head = self._header(lines[0])
+        if isinstance(head, Problem):
+            return head
         if lines[-1] or len(lines) < 2 + frames.LEAST:
             return Problem(len(lines), 1, "no new line at the end, or too few frames", f"a line for each of {frames.LEAST} frames or more")
         if len(lines) - 2 > picture.MOST_FRAMES:
             return Problem(len(lines), 1, f"{len(lines) - 2} frames", f"at most {picture.MOST_FRAMES}")
-        out = []
+        out: list[np.ndarray] = []
         for number, line in enumerate(lines[1:-1]):
             if problem := self._line_problem(line, number):
                 return problem
@@ -184,8 +209,19 @@ class Clip(Plain):
                 same = np.array([c == rows.SAME for c in line if c != " "]).reshape(self.size[1], self.size[0])
                 frame = np.where(same, out[-1], frame).astype(np.int8)
             out.append(frame)
-        paces = [PACES.index(c) for c in words[-1]]
+        paces, label = head
         return np.stack(out), (paces + paces[-1:] * len(out))[: len(out)], label
+
+    def _header(self, line: str) -> tuple[list[int], str] | Problem:
+        """(frame times by number, label) of a first line, or what is wrong with it. A last time is that of all further frames."""
+        words, paces = line.split(" "), PACES[: len(self.times)]
+        if words[0] != self.name or len(words) < 2 or not words[-1] or set(words[-1]) - set(paces):
+            what = f"begin with {self.name!r}, a label if there is one, and a letter from a to {paces[-1]}"
+            return Problem(1, 1, f"not a first line: {line!r:.40}", what)
+        label = " ".join(words[1:-1])
+        if len(words) > 2 and label not in self.labels.known:
+            return Problem(1, len(self.name) + 2, f"no label {label!r:.40}", f"use one of: {', '.join(self.labels.known[:8]) or 'none'}")
+        return [PACES.index(c) for c in words[-1]], label
 
     def _line_problem(self, line: str, number: int) -> Problem | None:
         w, h = self.size
@@ -197,7 +233,8 @@ class Clip(Plain):
             if len(row) != w:
                 return Problem(number + 2, y * (w + 1) + 1, f"row {y + 1} has {len(row)} pixels", f"it should have {w}")
             if bad := next((x for x, c in enumerate(row, start=1) if c not in allowed), None):
-                return Problem(number + 2, y * (w + 1) + bad, f"no colour {row[bad - 1]!r}", "Z only from the second frame on")
+                fix = f"letters from a (blank) to {(rows.BLANK + rows.COLOURS)[len(self.palette)]}, and Z from the second frame on"
+                return Problem(number + 2, y * (w + 1) + bad, f"no colour {row[bad - 1]!r}", fix)
         return None
 
     def syntax(self, text: str) -> list[Problem]:
@@ -210,70 +247,110 @@ class Clip(Plain):
         if isinstance(found, Problem):
             return [found]
         inked = found[0] >= 0
-        if empty := next((i for i, share in enumerate(inked.mean((1, 2))) if share < LEAST_INK), None):
-            return [Problem(empty + 2, 1, "nearly nothing in this frame", "draw more")]
-        if inked[0].mean() < LEAST_INK:
-            return [Problem(2, 1, "nearly nothing in the first frame", "draw more")]
+        for i, share in enumerate(inked.mean((1, 2))):
+            if share < LEAST_INK:
+                return [Problem(i + 2, 1, "nearly nothing in this frame", "draw more")]
         if not (found[0][1:] != found[0][:-1]).any():
             return [Problem(3, 1, "nothing moves", "change some pixels from frame to frame")]
-        for i, (a, b) in enumerate(itertools.pairwise(found[0])):
-            either_ = (a >= 0) | (b >= 0)
-            if ((a >= 0) & (b >= 0)).sum() < LEAST_KEPT * either_.sum():
+        for i, (a, b) in enumerate(itertools.pairwise(inked)):
+            if (a & b).sum() < LEAST_KEPT * (a | b).sum():
                 return [Problem(i + 3, 1, "it has hardly a pixel in common with the frame before", "move less from frame to frame")]
         return []
 
     def canonical(self, text: str) -> str:
+        """Frames that look the same are one, shown for as long as both, or the nearest time that the corpus has."""
         found = self._parsed(text)
-        return text if isinstance(found, Problem) else self._print(*found)
+        if isinstance(found, Problem):
+            return text
+        index, times = _joined(list(found[0]), [self.times[p] for p in found[1]])
+        if len(index) < frames.LEAST:
+            return text
+        return self._print(index, [self._time(ms) for ms in times], found[2])
 
     def head(self, label: str) -> str:
         return f"{self.name} {self.labels.check(label, self.name)} "
 
     def grammar(self, pins: Pins) -> str:
-        w, h = self.size
-        most = pins.most or self.grid.most
-        least = max(frames.LEAST, pins.least or 0)
+        most, least = pins.most or self.grid.most, max(frames.LEAST, pins.least or 0)
         if least > most:
-            raise ConfigError(f"{least} to {most} frames", "least, most", "least is at most most")
-        pace = f"[a-{PACES[len(self.times) - 1]}]" if len(self.times) > 1 else "[a]"
-        rules = f"c ::= {rows.class_of(len(self.palette))}\nz ::= {rows.class_of(len(self.palette), rows.SAME)}\n"
-        rules += f'first ::= c{{{w}}} (" " c{{{w}}}){{{h - 1}}} "\\n"\nnext ::= z{{{w}}} (" " z{{{w}}}){{{h - 1}}} "\\n"\np ::= {pace}'
-        lines = pins.prompt.split("\n")
+            raise ConfigError(
+                f"{least} to {most} frames", "least, most", f"a clip has {frames.LEAST} frames or more, least is at most most"
+            )
+        head, newline, body = pins.prompt.partition("\n")
+        if not newline:
+            root = " | ".join(f'{way} "\\n" first next{{{least - 1},{most - 1}}}' for way in self._ways(head, most))
+            return f"root ::= {root}\n{self._rules()}"
+        if isinstance(self._header(head), Problem):
+            raise self._no_prompt(pins.prompt)
+        *done, begun = body.split("\n")
+        if len(done) > most or (len(done) == most and begun):
+            raise ConfigError(f"the prompt is longer than {most} frames", "prompt", "give less of it, or raise most")
+        if any(self._line_problem(line, i) for i, line in enumerate(done)) or (begun and self._row_problem(begun, len(done))):
+            raise self._no_prompt(pins.prompt)
+        if len(done) == most:
+            return 'root ::= ""'
+        one = rows.rest_of_rows(begun, *self.size).replace("c{", "z{" if done else "c{")
+        left = most - len(done) - 1
+        more = f" next{{{max(0, least - len(done) - 1)},{left}}}" if left else ""
+        root = f'{one} "\\n"{more}'.lstrip()
+        return f"root ::= {f'({root})?' if not begun and len(done) >= least else root}\n{self._rules()}"
+
+    def _rules(self) -> str:
+        w, h = self.size
+        rules = [f"c ::= {rows.class_of(len(self.palette))}", f"z ::= {rows.class_of(len(self.palette), rows.SAME)}"]
+        rules += [f'{name} ::= {c}{{{w}}} (" " {c}{{{w}}}){{{h - 1}}} "\\n"' for name, c in (("first", "c"), ("next", "z"))]
+        return "\n".join([*rules, f"p ::= {letters(PACES[: len(self.times)])}"])
+
+    def _ways(self, given: str, most: int) -> list[str]:
+        """What may follow a first line that has begun so: the rest of a label, and one frame time for all or one for each frame."""
+        times = f"p{{1,{most}}}" if len(self.times) > 1 else "p"
         heads = [f"{self.name} ", *(f"{self.name} {label} " for label in self.labels.known)]
-        if len(lines) == 1:
-            ways = rest(heads, lines[0])
-            given = next((head for head in sorted(heads, key=len, reverse=True) if lines[0].startswith(head)), "")
-            tail = lines[0][len(given) :] if given else ""
-            parts = []
-            if given and not set(tail) - set(PACES[: len(self.times)]):
-                parts.append(f"{'p' if not tail else ''} ".lstrip() + '"\\n" body')
-            if lines[0] not in heads and (ways := [way for way in ways if way]):
-                parts.append(f'{either(ways)} p "\\n" body')
-            elif not lines[0]:
-                parts = [f'{either(heads)} p "\\n" body']
-            if not parts:
-                raise ConfigError(f"no clip begins with {pins.prompt!r:.60}", "prompt", f"such as {heads[-1]!r}")
-            return f"root ::= {' | '.join(parts)}\nbody ::= first next{{{least - 1},{most - 1}}}\n{rules}"
-        if not any(lines[0].startswith(head) for head in heads):
-            raise ConfigError(f"no clip begins with {pins.prompt!r:.60}", "prompt", f"such as {heads[-1]!r}")
-        done, begun = len(lines) - 2, lines[-1]
-        if done >= most or (begun and len(begun.split(" ")) > h) or any(len(r) > w for r in begun.split(" ")):
-            raise ConfigError("the prompt is longer than a clip", "prompt", f"a clip has {most} frames of {w} x {h}")
-        one = rows.rest_of_rows(begun, w, h).replace("c{", "z{" if done else "c{")
-        more = f" next{{{max(0, least - done - 1)},{most - done - 1}}}" if done + 1 < most else ""
-        return f"root ::= {one} {quoted(chr(10))}{more}\n{rules}"
+        ways = [f"{either(left)} {times}"] if (left := rest(heads, given)) else []
+        for head in heads:
+            paces = given.removeprefix(head)
+            if given.startswith(head) and paces and not set(paces) - set(PACES[: len(self.times)]):
+                room = most - len(paces) if len(self.times) > 1 else 0
+                ways.append(f"p{{0,{room}}}" if room > 0 else '""')
+        if not ways:
+            raise self._no_prompt(given)
+        return ways
+
+    def _no_prompt(self, prompt: str) -> ConfigError:
+        label = self.labels.known[0] + " " if self.labels.known else ""
+        return ConfigError(f"no clip begins with {prompt!r:.60}", "prompt", f"such as '{self.name} {label}'")
+
+    def _row_problem(self, begun: str, number: int) -> bool:
+        """Whether no frame begins so: full rows, the last one perhaps not."""
+        w, h = self.size
+        given = begun.split(" ")
+        allowed = set(rows.BLANK + rows.COLOURS[: len(self.palette)]) | ({rows.SAME} if number else set())
+        uneven = any(len(row) != w for row in given[:-1]) or len(given[-1]) > w or len(given) > h
+        return uneven or bool(set("".join(given)) - allowed)
 
     def filling(self, text: str, start: int, end: int) -> str:
+        """Whole frames, or the cells of one row; Z only where a frame stands before."""
         spans = self.spans(text)
-        first = bool(spans) and start == spans[0][0]
-        count = max(1, sum(start <= a and b <= end for a, b in spans))
+        first = bool(spans) and start < spans[0][1]
+        inside = [(a, b) for a, b in spans if start <= a and b <= end]
+        if not inside:
+            return rows.same_shape(text[start:end], rows.class_of(len(self.palette), "" if first else rows.SAME))
         w, h = self.size
-        if not any((start, end) == (a, end) for a, _ in spans):  # cells within a row
-            return rows.same_shape(text[start:end], rows.class_of(len(self.palette), rows.SAME if not first else ""))
-        line = f'%s{{{w}}} (" " %s{{{w}}}){{{h - 1}}}'
-        lines = [line % (("c", "c") if first and i == 0 else ("z", "z")) for i in range(count)]
-        rules = f"c ::= {rows.class_of(len(self.palette))}\nz ::= {rows.class_of(len(self.palette), rows.SAME)}"
-        return "root ::= " + ' "\\n" '.join(lines) + "\n" + rules
+        lines = [f'{c}{{{w}}} (" " {c}{{{w}}}){{{h - 1}}}' for c in ["c" if first else "z", *"z" * (len(inside) - 1)]]
+        rules = [f"c ::= {rows.class_of(len(self.palette))}", f"z ::= {rows.class_of(len(self.palette), rows.SAME)}"]
+        return "\n".join(["root ::= " + ' "\\n" '.join(lines), *rules])
+
+    def region(self, text: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[str, list[tuple[int, int]]]:
+        """The cells of these columns in every row of these frames."""
+        spans = self.spans(text)
+        for (first, last), most, what in ((rows, len(spans), "frame"), (columns, self.size[0], "column")):
+            if not 1 <= first <= last <= most:
+                fix = f"give numbers from 1 to {most}, the lower one first"
+                raise DataError(f"no {what}s {first} to {last}: it has {most}", "--columns", fix)
+        cells = []
+        for start, end in spans[rows[0] - 1 : rows[1]]:
+            for at in range(start, end, self.size[0] + 1):
+                cells.append((at + columns[0] - 1, at + columns[1]))
+        return text, cells
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         spans, start = [], 0
@@ -320,15 +397,20 @@ class Clip(Plain):
         if isinstance(x, Problem) or isinstance(y, Problem):
             return 1.0
         count = max(len(x[0]), len(y[0]))
-        one, other = (f[0][np.arange(count) * len(f[0]) // count] for f in (x, y))
-        still = np.stack([rows.shifted(f)[4] for f in one])  # (F, H + 2, W + 2)
-        poses = np.stack([rows.shifted(f) for f in other])  # (F, 18, H + 2, W + 2)
+        still, poses = self._posed(a, count)[:, 4], self._posed(b, count)  # (F, H + 2, W + 2), (F, 18, H + 2, W + 2)
         best = 1.0
         for way in (poses, poses[::-1]):
             differ = (way != still[:, None]).sum((0, 2, 3))
             inked = ((way >= 0) | (still[:, None] >= 0)).sum((0, 2, 3))
             best = min(best, float((differ / np.maximum(inked, 1)).min()))
         return best
+
+    def _poses(self, text: str, count: int) -> np.ndarray:
+        """(count, 18, H + 2, W + 2): its frames, held as long as that takes, in every pose; the fifth is as they are."""
+        found = self._parsed(text)
+        assert not isinstance(found, Problem)
+        posed = np.stack([rows.shifted(frame) for frame in found[0]])
+        return posed[np.arange(count) * len(posed) // count]
 
     def shingles(self, text: str) -> set[str]:
         """Patches of 3 x 3 pixels of all frames, each the same for its mirror image."""
@@ -348,11 +430,11 @@ class Clip(Plain):
     def write(self, text: str, stem: Path) -> list[Path]:
         """`stem`.gif, .webp and .apng, and its frames on a sheet: -sheet.png with -sheet.json, as Aseprite exports them."""
         pictures, times = self._pictures(text)
-        name = stem.name
+        name, label = stem.name, " ".join(text.partition("\n")[0].split(" ")[1:-1])
         image, places = picture.sheet(pictures, len(pictures))
         listed = [dataclasses.replace(c, duration=t, name=f"{name} {i}") for i, (c, t) in enumerate(zip(places, times, strict=True))]
         sheet = stem.with_name(f"{name}-sheet.png")
-        json_ = picture.aseprite(sheet.name, (image.shape[1], image.shape[0]), listed, [(name, 0, len(pictures) - 1)])
+        json_ = picture.aseprite(sheet.name, (image.shape[1], image.shape[0]), listed, [(label or name, 0, len(pictures) - 1)])
         return [
             picture.save_gif(pictures, times, stem.with_name(f"{name}.gif")),
             picture.save_webp(pictures, times, stem.with_name(f"{name}.webp")),
@@ -364,6 +446,8 @@ class Clip(Plain):
     def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
         """`stem`.png, a clip a row, and `stem`.json, a tag a clip."""
         made = [self._pictures(t) for t in texts]
+        if not made:
+            return []
         columns = max(len(pictures) for pictures, _ in made)
         blank = np.zeros_like(made[0][0][0])
         image, places = picture.sheet([p for ps, _ in made for p in [*ps, *[blank] * (columns - len(ps))]], columns)
@@ -380,24 +464,34 @@ class Clip(Plain):
         return paths
 
     def promise(self, path: Path) -> Promise:
-        """clips; timing (share of frames whose time is kept); identical (share of frames), psnr and psnr_p5 (dB of the others), both
-        against the clip as it is once it fits `size`."""
-        timing, same, loss, count = [], [], [], 0
+        """clips, and frames_kept of them (share: that are in a document); of these: timing (share whose time is kept), identical (share,
+        every pixel), psnr and psnr_p5 (dB of the others). Against the clips as they are once they fit `size`."""
+        frames_there = sum(len(clip.pictures) for clip in frames.whole(path, self._sheet()))
+        timing, same, loss, clips, kept = [], [], [], 0, 0
         for clip in self._clips(path):
-            if clip is None:
+            if clip is None or isinstance(self._text(path, clip), Problem):
                 continue
-            count += 1
-            timing += [self.times[self._time(d)] == d for d in clip.durations]
-            for p in clip.pictures:
-                value = self.palette.psnr(p)
-                same.append(math.isinf(value))
-                loss += [] if math.isinf(value) else [value]
-        figures = {"clips": float(count), "timing": float(np.mean(timing or [1])), "identical": float(np.mean(same or [1]))}
+            clips, kept = clips + 1, kept + len(clip.pictures)
+            timing += [self.times[self._time(ms)] == ms for ms in self._stacked(clip)[1]]
+            for rgba in clip.pictures:
+                made = self.palette.rgba(self.palette.index(rgba))
+                same.append(bool(((made == rgba).all(2) | (made[..., 3] + rgba[..., 3] == 0)).all()))
+                loss += [] if same[-1] else [min(99.0, self.palette.psnr(rgba))]  # only a half-transparent rim may differ
+        share = kept / frames_there if frames_there else 1.0
+        figures = {"clips": float(clips), "frames_kept": share, "timing": float(np.mean(timing or [1]))}
+        figures["identical"] = float(np.mean(same or [1]))
         if loss:
             figures |= {"psnr": float(np.median(loss)), "psnr_p5": float(np.percentile(loss, 5))}
         return Promise(path.name, figures)
 
 
-def _tens(ms: int) -> int:
-    """In steps of 10 ms, which is what GIF keeps."""
-    return max(10, round(ms / 10) * 10)
+def _joined(index: Sequence[np.ndarray], times: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """((F, H, W), ms a frame) without frames that repeat the one before, which is shown for as long as both."""
+    out, ms = [index[0]], [times[0]]
+    for frame, time in zip(index[1:], times[1:], strict=True):
+        if (frame == out[-1]).all():
+            ms[-1] = min(ms[-1] + time, frames.LONGEST)
+        else:
+            out.append(frame)
+            ms.append(time)
+    return np.stack(out), ms
