@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -108,9 +107,8 @@ def measure(recipe: Path, given: argparse.Namespace) -> dict[str, Any]:
         if given.pictures:
             facts["sheet"] = sheet(f, facts.pop("texts"), given)
         facts.pop("texts", None)
-    log(
-        f"{recipe.name}: {units.percent(facts['valid'])} valid, {units.percent(facts['passes_check'])} pass, {units.percent(facts['copies'])} copies"
-    )
+    shares = {key: units.percent(facts[key]) for key in ("valid", "passes_check", "copies")}
+    log(f"{recipe.name}: {shares}")
     return facts
 
 
@@ -125,7 +123,7 @@ def draw(f: Foundry, given: argparse.Namespace) -> dict[str, Any]:
     """Candidates under the grammar and without: what share is valid, passes, is a copy, how far the others lie; and the speed of both."""
     medium, config = f.medium, f.table.compose
     grammar = medium.grammar(Pins())
-    most = min(config.most_tokens, f.table.train.length - 1)
+    most = f.table.train.length - 1
 
     def ask(with_grammar: bool, first: int) -> list[Request]:
         sampling = {"temperature": config.temperature, "top_k": 0, "top_p": config.top_p, "min_p": config.min_p}

@@ -44,6 +44,8 @@ HEART = "the watched pieces had become worse three times running: it cooled earl
 YARDSTICK = 100  # held-out documents whose distance to the corpus is measured
 ENDED = {"planned": "", "late": "the machine was slower than planned: the decay began earlier", "early: learning by heart": HEART}
 MOST_COPIES = 0.5  # of the valid candidates: with more of them `make` says so
+ENOUGH = 150  # pieces: of 84 icons a model learns to draw 37% whole by itself, of 169 50%, of 340 77%, of 851 94% (LOG.md, 2026-11-25)
+ENOUGH_BYTES = 100_000  # a few long pieces teach as much as many short ones
 NEAR = 0.7  # of the median distance that real held-out documents have: nearer ones on the median, and `make` says so
 PROVED = 100  # held-out documents whose ids are compared in the proof
 
@@ -262,6 +264,8 @@ class Foundry:
         The ladder's finished runs are in the ledger: a second plan pays only for what is missing.
         """
         base, tokenizer, stream = self.baselines, self.tokenizer, self.stream
+        if few := too_few(self.medium, self.corpus):
+            self.note(few)
         share = self.project.settings.budget.ladder
         most = share * max(0.0, self.left() - self.reserve)
         if most > plans.LEAST_SURVEY:
@@ -768,6 +772,15 @@ def vocabulary(medium: Medium, made: Corpus) -> int:
         return SMALLEST_VOCABULARY
     factor = (max(1, made.report.splits["train"].bytes) / 1_000_000) ** (1 / 3)
     return int(min(4_096, max(300, 2 ** round(math.log2(medium.vocab_size * factor)))))
+
+
+def too_few(medium: Medium, made: Corpus) -> str:
+    """What to say before anything is spent where a corpus is too small to learn from; "" where it is not."""
+    train, what = made.report.splits["train"], corpus.plural(medium.name)
+    if train.documents >= ENOUGH or train.bytes >= ENOUGH_BYTES:
+        return ""
+    missing = ENOUGH - train.documents
+    return f"{train.documents:,} {what} are too few to learn from: {missing} more, or pool them with others of their kind (a second source)"
 
 
 def score_folder(folder: Path, documents: corpus.Split | list[Document], length: int, progress: Progress | None = None) -> evaluate.Score:

@@ -73,7 +73,13 @@ class ModelTable(Config):
         notation, train = table.get("notation", {}), table.get("train", {})
         if isinstance(notation, dict):
             config.parse(medium.options, notation, f"[models.{medium.name}.notation]")
-        return table | ({"train": dict(medium.train) | train} if isinstance(train, dict) else {})
+        if not isinstance(train, dict):
+            return table
+        train, compose = dict(medium.train) | train, table.get("compose", {})
+        length, most = train.get("length"), ComposeConfig.model_fields["most_tokens"].default
+        if isinstance(compose, dict) and isinstance(length, int) and length > most:  # a piece as long as the window is drawn whole
+            compose = {"most_tokens": length} | compose
+        return table | {"train": train, "compose": compose}
 
     @pydantic.field_validator("medium")
     @classmethod

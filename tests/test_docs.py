@@ -41,6 +41,7 @@ from cupola import (
     sources,
     train,
 )
+from cupola.media import MEDIA
 from cupola.meter import Reading
 from cupola.tokens import CONTROL
 
@@ -220,6 +221,19 @@ def test_every_key_of_a_table_is_in_the_docs_with_its_type_and_default(heading):
     said = {row[0].strip("`"): row[1:] for row in rows(section) if row[0].startswith("`")}
     assert {key: row[:2] for key, row in said.items()} == {k: [_type(f.annotation), _default(f)] for k, f in own.items()}
     assert all(len(row[2]) > 20 for row in said.values())
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_every_setting_of_a_medium_is_on_its_page_with_its_default(name):
+    options = MEDIA[name].options.model_fields
+    pages = sections(read("media.md"), 2)
+    page = next(text for title, text in pages.items() if name in re.split(r"[ ,]+", title))
+    said = {key: row[1] for row in rows(page) for key in re.findall(r"`([a-z]+)`", row[0])}
+    assert set(said) == set(options) | ({"spacing"} & set(said))
+    for key, field in options.items():
+        default = field.get_default(call_default_factory=True)
+        written = "none" if default is None else json.dumps(default) if not isinstance(default, bool) else str(default).lower()
+        assert written in [part.strip() for part in said[key].split(", ")] or said[key] == written, key
 
 
 def test_no_table_is_in_the_docs_that_is_not_in_the_code():
