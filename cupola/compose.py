@@ -383,17 +383,20 @@ def vary(kit: Kit, text: str, share: float = 0.3, *, n: int = 1, seed: int = 0, 
 def extend(kit: Kit, text: str, more: int = 8, *, n: int = 1, seed: int = 0, stem: str = "", out: Path | None = None) -> Made:
     """The piece gone on with behind its last unit, until the model ends it or it has `more` further units.
 
-    What stood behind the last unit (a closing bar line) is taken off first, and put back where the piece is cut after `more` units.
+    What stood behind the last unit (a closing bar line) is taken off first, and put back where the piece is cut after `more` units. A
+    picture, which has a fixed number of rows, loses as many at its top.
     Raises ConfigError for `more` under 1.
     """
     if more < 1:
         raise ConfigError(f"{more} {kit.medium.unit}s more", "--more", "ask for one or more")
-    spans = kit.medium.spans(text)
-    body, tail = (text[: spans[-1][1]], text[spans[-1][1] :]) if spans else (text, "")
+    kept = kit.medium.room(text, more)
+    spans = kit.medium.spans(kept)
+    body, tail = (kept[: spans[-1][1]], kept[spans[-1][1] :]) if spans else (kept, "")
     goal = len(spans) + more
+    grammar = kit.medium.grammar(Pins(prompt=body)) if kept != text else None  # so many units and no more
 
     def go_on(tries: list[Candidate]) -> list[str]:
-        notes = _go_on(kit, tries, None, lambda c: len(kit.medium.spans(c.text)) > goal)
+        notes = _go_on(kit, tries, grammar, lambda c: len(kit.medium.spans(c.text)) > goal)
         for candidate in tries:
             _close(kit.medium, candidate, goal, tail)
             if len(kit.medium.spans(candidate.text)) <= len(spans):

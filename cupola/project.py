@@ -242,8 +242,10 @@ def _of(medium: str, source: Path) -> Iterable[Path]:
 
 
 def _plain_default(field: Any) -> Any:
-    """A setting's default as TOML can say it on one line, or None."""
+    """A setting's default as TOML can say it on one line, an example where it is nothing (a sheet's cells), or None."""
     default = field.get_default(call_default_factory=True)
+    if default is None and "tuple[int, int]" in str(field.annotation):
+        return (16, 16)
     return default if isinstance(default, (bool, int, float, str, tuple)) else None
 
 

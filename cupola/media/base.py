@@ -112,6 +112,13 @@ class Medium(Protocol):
         """
         ...
 
+    def room(self, text: str, more: int) -> str:
+        """The piece as `extend` goes on from it: of a medium with a fixed number of units without the first `more`, else as it is.
+
+        Raises DataError where that would leave nothing.
+        """
+        ...
+
     def canonical(self, text: str) -> str:
         """The one form of this piece: what `read` gives of what `write` makes of it. A text that is not valid comes back as it is."""
         ...
@@ -191,6 +198,9 @@ class Plain:
 
     def region(self, text: str, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[str, list[tuple[int, int]]]:
         raise DataError(f"a {self.name} has no columns", "--columns", "leave it out: whole units are made anew")
+
+    def room(self, text: str, more: int) -> str:
+        return text
 
     def canonical(self, text: str) -> str:
         return text

@@ -73,6 +73,9 @@ class Plates(Plain):
     def spans(self, text: str) -> list[tuple[int, int]]:
         return self.sprites.spans(text)
 
+    def room(self, text: str, more: int) -> str:
+        return self.sprites.room(text, more)
+
     def canonical(self, text: str) -> str:
         return self.sprites.canonical(text)
 

@@ -319,6 +319,13 @@ class Sprite(Plain):
                 )
         return text, [(start + columns[0] - 1, start + columns[1]) for start, _ in spans[rows[0] - 1 : rows[1]]]
 
+    def room(self, text: str, more: int) -> str:
+        """Its rows moved up by `more`, so that as many fit below."""
+        spans = self.spans(text)
+        if more >= len(spans):
+            raise DataError(f"{more} rows more, and it has {len(spans)}", "--more", f"give at most {max(1, len(spans) - 1)}")
+        return text[: spans[0][0]] + text[spans[more][0] :]
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         head, newline, body = text.partition("\n")
         return rows.row_spans(len(head) + 1, body.removesuffix("\n")) if newline and body.strip() else []
