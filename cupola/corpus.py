@@ -44,6 +44,7 @@ MOST_HELD_OUT, MOST_WATCHED = 2_000_000, 60_000  # bytes: the interval of a scor
 KEPT_APART = 0.25  # share of the groups that no codebook is fitted on; what is held out and watched, 13%, lies among them
 SHORTEST = 16  # characters without white space around: a document of less teaches nothing
 CHECKED = 300  # documents that are checked for problems, evenly over the corpus
+PLURALS = {"code": "files", "lines": "scenes", "names": "lists of names", "mesh": "meshes"}
 _EXAMPLES = 10
 
 
@@ -135,8 +136,8 @@ class Report(Config):
 
 def plural(medium: str) -> str:
     """What several documents of a medium are called."""
-    if medium == "code":
-        return "files"
+    if medium in PLURALS:
+        return PLURALS[medium]
     return medium + ("es" if medium.endswith(("s", "sh", "ch", "x")) else "s")
 
 

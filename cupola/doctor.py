@@ -18,7 +18,13 @@ from cupola import config, hardware, ledger, units
 from cupola.errors import CupolaError
 
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "xllamacpp", "datasketch", "detect_secrets", "scipy", "pydantic")
-MUSIC = ("verovio", "mido")
+PACKAGES = {"PIL": "pillow"}  # modules whose package is called otherwise
+EXTRAS = (
+    (("verovio", "mido"), "[music]", "tunes cannot be drawn and played without"),
+    (("PIL",), "[pictures]", "sprites, icons, clips and levels cannot be read and drawn without"),
+    (("trimesh",), "[meshes]", "meshes cannot be read and written without"),
+    (("soundfile",), "[sounds]", "sounds and effects cannot be read and written without"),
+)
 ROOM = 2 << 30  # bytes of disk and of memory under which a recipe may fail
 
 Find = Callable[[str], Any]  # a package's name -> None where it is not installed
@@ -73,13 +79,14 @@ def _prices(project: Path) -> hardware.PriceConfig | None:
 
 
 def _packages(find: Find) -> Iterator[Finding]:
-    for names, extra in ((NEEDED, ""), (MUSIC, "[music]")):
+    for names, extra, without in ((NEEDED, "", ""), *EXTRAS):
         missing = [name for name in names if find(name) is None]
         if missing:
-            what = f"{', '.join(missing)} not installed" + (": tunes cannot be drawn and played without" if extra else "")
+            what = f"{', '.join(PACKAGES.get(name, name) for name in missing)} not installed" + (f": {without}" if extra else "")
             yield Finding("note" if extra else "missing", what, f'pip install "cupola{extra}"')
         else:
-            yield Finding("ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+            found = (PACKAGES.get(name, name) for name in names)
+            yield Finding("ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in found))
     if sys.platform.startswith("linux") and find("xllamacpp") and find("torch"):
         try:
             import torch  # noqa: F401  (it brings the OpenMP library that llama.cpp needs)

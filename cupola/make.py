@@ -596,7 +596,7 @@ class Foundry:
         """All kept pieces as one set in out/ (sprites.png with its JSON), where the medium has such a thing; the files' names."""
         if not made.kept:
             return []
-        paths = self.medium.collect([a.text for a in made.kept], self.out / corpus.plural(self.medium.name))
+        paths = self.medium.collect([a.text for a in made.kept], self.out / corpus.plural(self.medium.name).replace(" ", "-"))
         return [path.relative_to(self.out).as_posix() for path in paths]
 
     def foretold(self) -> list[dict[str, Any]]:

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import write_sentences
 
-from cupola import ledger
+from cupola import ledger, make
 from cupola import project as projects
 from cupola.errors import OverBudget
 from cupola.make import Foundry
@@ -198,3 +200,26 @@ def test_each_gate_of_the_budget_closes_after_its_thirty_seconds_before_anything
         with pytest.raises(OverBudget, match=r"is used up") as closed, f.charged("plan"):
             pytest.fail("nothing may be bought")
         assert closed.value.where == f"[budget] {key}"
+
+
+def test_a_corpus_that_is_too_small_is_said_before_anything_is_spent():
+    def corpus(documents, size):
+        return SimpleNamespace(report=SimpleNamespace(splits={"train": SimpleNamespace(documents=documents, bytes=size)}))
+
+    icon = SimpleNamespace(name="icon")
+    assert make.too_few(icon, corpus(90, 16_000)).startswith("90 icons are too few to learn from: 60 more, or pool them with others")
+    assert make.too_few(icon, corpus(150, 16_000)) == ""
+    assert make.too_few(SimpleNamespace(name="text"), corpus(29, 370_000)) == ""
+
+
+def test_what_falls_short_of_what_is_usual_is_said_with_its_figures():
+    def shares(copies, flawless, distance):
+        made = SimpleNamespace(drawn=48, copy_share=copies, flawless_share=flawless, distance=distance)
+        foundry = SimpleNamespace(medium=SimpleNamespace(name="level", passing=0.6), yardstick=np.array([0.4]))
+        return make.Foundry.fell_short(foundry, made)
+
+    assert shares(0.1, 0.9, 0.4) == []
+    copies, passing, near = shares(0.7, 0.2, 0.1)
+    assert copies.startswith("70% of the valid candidates were copies (half are usual at most)")
+    assert passing == "20% of the candidates pass every check, where 60% are usual"
+    assert near == "what is no copy lies 0.10 from the corpus (median), under 0.7 of what real levels show, 0.40"
