@@ -37,7 +37,7 @@ _END = re.compile(r"(?<=[.!?;,])\s+")
 class LinesOptions(Options):
     """[models.NAME.notation] of lines."""
 
-    lines: int = Field(8, ge=2, le=400)  # of a piece at most
+    lines: int = Field(6, ge=2, le=400)  # of a piece at most
     fields: tuple[str, ...] = ()  # of JSON records, the ones whose text is read; (): all that hold a sentence
     where: dict[str, str] = Field(default_factory=dict)  # only records whose field (dotted: "book.name") has this value
 
