@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from typing import TYPE_CHECKING, Any
 
-from cupola import units
+import numpy as np
+
+from cupola import sources, units
+from cupola.errors import DataError
 from cupola.tokens import BOS, EOS, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
 if TYPE_CHECKING:
     from cupola.make import Foundry
 
 SHOWN = 5  # documents
+MEASURED = 40  # files, evenly over the corpus, on which the medium's promise is measured
+COUNTS = ("pictures", "pieces", "clips", "maps", "effects", "names", "seconds")  # of a promise's figures those that add up
 MARKS = {PAD: "⟨pad⟩", BOS: "⟨bos⟩", EOS: "⟨eos⟩", FIM_PREFIX: "⟨prefix⟩", FIM_SUFFIX: "⟨suffix⟩", FIM_MIDDLE: "⟨middle⟩"}
 
 
@@ -26,6 +32,9 @@ def look(f: Foundry) -> dict[str, Any]:
         f.say("left out", f"{out.path}: {out.why}")
     for placeholder, count in report.scrubbed.items():
         f.say("replaced", f"{count:,} by {placeholder}")
+    kept = promise(f)
+    if kept:
+        f.say("kept", ", ".join(f"{name.replace('_', ' ')} {value:,.3g}" for name, value in kept.items()))
     for source in report.sources:
         f.say("source", f"{source.source}: {source.files:,} files, {source.licence}{f' (allowed: {source.allow})' if source.allow else ''}")
     f.say(
@@ -45,9 +54,33 @@ def look(f: Foundry) -> dict[str, Any]:
     )
     return {
         **json.loads(report.model_dump_json()),
+        "promise": kept,
         "documents_shown": [d.text for d in picked],
         "rows": rows,
         "fingerprint": f.corpus.fingerprint,
+    }
+
+
+def promise(f: Foundry) -> dict[str, float]:
+    """What the medium keeps of its files, measured on some of them: counts added up, the rest as means weighed by them."""
+    local = [sources.fetch(source, f.project.folder, f.project.cache) for source in f.table.sources]
+    suffixes = f.table.options.suffixes(f.medium.suffixes)
+    files = [path for each in local for path in each.files if path.suffix.lower() in suffixes]
+    found: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
+    for at in sorted({i * len(files) // MEASURED for i in range(MEASURED)} if len(files) > MEASURED else range(len(files))):
+        f.progress("what is kept of the files", at / len(files))
+        try:
+            figures = f.medium.promise(files[at]).figures
+        except DataError:
+            continue
+        weight = next((figures[name] for name in COUNTS if name in figures), 1.0)
+        for name, value in figures.items():
+            found[name].append((value, weight))
+    return {
+        name: float(sum(v for v, _ in some))
+        if name in COUNTS
+        else float(np.average([v for v, _ in some], weights=[max(w, 1e-9) for _, w in some]))
+        for name, some in found.items()
     }
 
 
