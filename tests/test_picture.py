@@ -194,3 +194,46 @@ def test_smaller_by_a_whole_factor_keeps_the_colour_and_fills_up_with_blank():
     assert out.shape == (3, 2, 4)
     assert out[0, 0].tolist() == [100, 50, 20, 128]
     assert out[2, 1].tolist() == [100, 50, 20, 255]
+
+
+# --- hostile and unusual files ---
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ('{"frames": [{"frame": {"x": 1e999, "y": 0, "w": 1, "h": 1}}]}', "the JSON beside it is damaged"),
+        ('{"tilewidth": 8, "tileheight": 8, "imagewidth": 16, "imageheight": 16, "spacing": -8}', "tiles of 8 x 8, margin 0, spacing -8"),
+        ('{"tilewidth": 1, "tileheight": 1, "imagewidth": 1000000000, "imageheight": 9}', "9,000,000,000 cells, more than the 1,048,576"),
+    ],
+)
+def test_a_json_that_lies_is_refused_at_once(tmp_path, facts, what):
+    (tmp_path / "s.json").write_text(facts)
+    with pytest.raises(DataError, match=what) as e:
+        picture.beside(tmp_path / "s.png")
+    assert "s.png" in str(e.value)
+
+
+def test_what_tiled_leaves_over_at_the_right_is_no_cell(tmp_path):
+    facts = {"tilewidth": 8, "tileheight": 8, "imagewidth": 19, "imageheight": 18, "spacing": 1}
+    (tmp_path / "s.json").write_text(json.dumps(facts))
+    assert [(c.x, c.y) for c in picture.beside(tmp_path / "s.png")] == [(0, 0), (9, 0), (0, 9), (9, 9)]
+
+
+def test_postscript_under_a_pictures_name_is_not_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(DataError, match="not a picture that can be read"):
+        open_frames(tmp_path / "a.png")
+
+
+def test_sixteen_bits_stay_dark_and_keep_their_clear_value(tmp_path):
+    Image.fromarray(np.array([[200, 100]], np.uint16)).save(tmp_path / "a.png", transparency=100)
+    assert open_frames(tmp_path / "a.png").pictures[0][0].tolist() == [[1, 1, 1, 255], [0, 0, 0, 0]]
+
+
+def test_one_large_sprite_is_no_sheet():
+    body = np.zeros((96, 96, 4), np.uint8)
+    body[30:, 20:76] = (9, 9, 9, 255)
+    lying = np.zeros((96, 96, 4), np.uint8)
+    lying[82:, 10:86] = (9, 9, 9, 255)
+    assert [guess_grid(p) for p in (body, lying, np.full((96, 96, 4), 255, np.uint8))] == [None] * 3

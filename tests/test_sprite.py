@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cupola.errors import ConfigError, DataError
 from cupola.media import picture, rows
 from cupola.media.base import Pins
+from cupola.media.labels import Labels
 from cupola.media.sprite import Sprite, SpriteOptions
 from cupola.sources import Source, SourceError, fetch
 
@@ -304,3 +305,65 @@ def test_a_thousand_real_sprites_keep_their_promise(name, share, psnr, tmp_path)
     assert "actor enemy" in medium.labels.known
     (path,) = medium.write(made[7], tmp_path / "a")
     assert texts(medium, [path])[0].partition("\n")[2] == made[7].partition("\n")[2]
+
+
+# --- prompts, settings and promises that are exact ---
+
+
+@pytest.mark.parametrize("name", ["sprite", "icon"])
+def test_a_prompt_may_end_at_any_letter_of_a_piece(name):
+    medium = medium_of((3, 2), (4, 2), name=name)
+    medium.labels = Labels("own", ("ink", "key"))
+    for label in ("", "ink", "key"):
+        index = np.array([[0, -1, 0, 0], [0, 0, -1, 0]], np.int8)
+        text = medium._print(index, 1, label)
+        assert medium.syntax(text) == []
+        for end in range(len(text) + 1):
+            assert medium.grammar(Pins(prompt=text[:end])).startswith("root ::= ")
+
+
+@pytest.mark.parametrize("prompt", ["sprite moon\n", "sprite key x\n", "sprite key\nbb\n", "sprite key\nbbb\n", "sprite key\nbbb bb\n"])
+def test_a_prompt_that_no_whole_piece_begins_with_is_refused(prompt):
+    medium = medium_of((3, 2))
+    medium.labels = Labels("own", ("key",))
+    with pytest.raises(ConfigError, match="no sprite begins with"):
+        medium.grammar(Pins(prompt=prompt))
+
+
+@pytest.mark.parametrize("prompt", ["icon ink Z", "icon ink bb", "icon\nbbb", "icon moon ink b\n"])
+def test_an_icon_without_an_ink_of_the_palette_is_refused(prompt):
+    with pytest.raises(ConfigError, match=r"no icon begins with .*\n  such as 'icon ink b"):
+        medium_of((3, 2), name="icon").grammar(Pins(prompt=prompt))
+
+
+@pytest.mark.parametrize("side", [5, 6, 7, 9, 18])
+def test_tiles_of_any_side_are_as_far_apart_in_either_order(side):
+    medium, rng = medium_of((side, side)), np.random.default_rng(side)
+    a, b = (medium._print(rng.integers(0, 3, (side, side)).astype(np.int8), 0, "") for _ in "ab")
+    assert medium.distance(a, b) == medium.distance(b, a)
+    assert {medium.distance(x, y) for v in medium.variants(a) for x, y in ((a, v), (v, a))} == {0.0}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"sizes": []}, {"sizes": [[0, 4]]}, {"sizes": [[4, 999]]}, {"palette": []}, {"background": "sky"}, {"sheet": {"tile": [0, 0]}}],
+)
+def test_damaged_settings_are_refused(damaged):
+    with pytest.raises(DataError, match="no settings of sprites"):
+        Sprite().restore(Sprite().settings() | damaged)
+
+
+def test_an_icons_promise_counts_what_its_one_ink_loses(tmp_path):
+    two = ["rrrr", "rbbr", "rrrr"]
+    files = folder(tmp_path, a=two, b=[line.translate(str.maketrans("rb", "br")) for line in two])
+    medium = fit(files, "icon", background="none")
+    figures = medium.promise(files[0]).figures
+    assert figures["identical"] == 0
+    there = picture.open_frames(medium.write(texts(medium, files[:1])[0], tmp_path / "out")[0]).pictures[0]
+    error = ((there[..., :3].astype(float) - drawn(two)[..., :3]) ** 2).mean()
+    assert figures["psnr"] == pytest.approx(10 * np.log10(255**2 / error))
+
+
+def test_a_large_single_picture_is_told_how_large_it_may_be(tmp_path):
+    with pytest.raises(DataError, match="a single sprite has at most 64 pixels on a side"):
+        fit(folder(tmp_path, big=["r" * 97] * 97))

@@ -85,9 +85,12 @@ def shifted(index: np.ndarray, reach: int = 1) -> np.ndarray:
 
 
 def rolled(index: np.ndarray) -> np.ndarray:
-    """(32, H, W): a tile and its mirror image, each begun at any quarter of its width and height: it tiles the same."""
-    h, w = index.shape
-    steps = [(y * h // 4, x * w // 4) for y in range(4) for x in range(4)]
+    """(poses, H, W): a tile and its mirror image, each begun at any quarter of its width and height: it tiles the same.
+
+    32 poses where four divides both sides. Elsewhere each quarter comes with its way back, or a distance would depend on the order.
+    """
+    down, across = (sorted({step for q in range(4) for step in (q * n // 4, -(q * n // 4) % n)}) for n in index.shape)
+    steps = [(y, x) for y in down for x in across]
     return np.stack([np.roll(p, step, (0, 1)) for p in (index, index[:, ::-1]) for step in steps])
 
 

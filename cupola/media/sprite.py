@@ -23,7 +23,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -44,10 +44,13 @@ BACKGROUND = 1 / 3  # share of all pixels, in pictures without transparency
 TILE = 16  # pixels of a floor or wall that is cut from a WAD
 
 
+Side = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
 class SpriteOptions(Options):
     """[models.NAME.notation] of sprites and icons."""
 
-    tile: tuple[int, int] | None = None  # width and height of a sheet's cells; None: what the JSON beside it says, or the picture shows
+    tile: tuple[Side, Side] | None = None  # width and height of a sheet's cells; None: what the JSON beside it says, or the picture shows
     margin: int = Field(0, ge=0)  # pixels around the cells of a sheet
     spacing: int = Field(0, ge=0)  # and between them
     colours: int = Field(31, ge=2, le=picture.MOST_COLOURS)  # of the palette
@@ -126,9 +129,22 @@ class Sprite(Plain):
             new.sizes = tuple((int(w), int(h)) for w, h in settings["sizes"])
             new.palette, new.labels = Palette.restore(settings["palette"]), Labels.restore(settings["labels"])
             new.background, new.grid = settings["background"], SpriteOptions(**settings["sheet"])
+            wrong = new._damage()
         except (KeyError, TypeError, ValueError) as e:
             raise DataError(f"no settings of {self.name}s: {e}", "settings", "they are damaged; make the corpus again") from None
+        if wrong:
+            raise DataError(f"no settings of {self.name}s: {wrong}", "settings", "they are damaged; make the corpus again")
         return new
+
+    def _damage(self) -> str:
+        """What no corpus can have decided; "" where there is nothing."""
+        if not 1 <= len(self.sizes) <= MOST_SIZES or not all(1 <= side <= LARGEST for size in self.sizes for side in size):
+            return f"sizes {self.sizes!r:.60}"
+        if not 1 <= len(self.palette) <= picture.MOST_COLOURS:
+            return f"a palette of {len(self.palette)} colours"
+        if self.background is not None and not re.fullmatch("[0-9a-f]{6}", self.background):
+            return f"a background {self.background!r:.40}"
+        return ""
 
     # --- files in
 
@@ -194,7 +210,8 @@ class Sprite(Plain):
         if grid := picture.guess_grid(frame):
             return picture.cells(width, height, *grid, place)
         what = f"{width} x {height} pixels: a sheet, and its grid does not show"
-        raise DataError(what, place, "say it in [models.NAME.notation]: tile = [16, 16], and margin and spacing where there are some")
+        fix = "say it in [models.NAME.notation]: tile = [16, 16], and margin and spacing where there are some"
+        raise DataError(what, place, f"{fix}; a single sprite has at most {LARGEST} pixels on a side: make it smaller")
 
     def _cleared(self, rgba: np.ndarray) -> np.ndarray:
         """The picture with its background blank."""
@@ -225,9 +242,27 @@ class Sprite(Plain):
     def _parse(self, text: str) -> tuple[np.ndarray, int, str] | Problem:
         """((H, W) int8 with the icon's ink in it, which size, label), or the first thing wrong."""
         head, newline, body = text.partition("\n")
+        found = self._heading(head) if newline else Problem(1, 1, f"no line that begins with {self.name!r}", self._begin)
+        if isinstance(found, Problem):
+            return found
+        size, ink, label = found
+        width, height = self.sizes[size]
+        if problem := _rows_problem(body, width, height, BINARY if self.name == "icon" else rows.COLOURS[: len(self.palette)]):
+            return problem
+        index = rows.index_of(body[:-1], width, height)
+        if self.name == "icon":
+            index = np.where(index >= 0, ink, -1).astype(np.int8)
+        return index, size, label
+
+    @property
+    def _begin(self) -> str:
+        return f"begin with {self.name!r} and a new line"
+
+    def _heading(self, head: str) -> tuple[int, int, str] | Problem:
+        """(which size, which ink, label) of a header without its new line, or what is wrong with it."""
         words = head.split(" ")
-        if words[0] != self.name or not newline:
-            return Problem(1, 1, f"no line that begins with {self.name!r}", f"begin with {self.name!r} and a new line")
+        if words[0] != self.name:
+            return Problem(1, 1, f"no line that begins with {self.name!r}", self._begin)
         size, ink, given = 0, 0, words[1:]
         if len(self.sizes) > 1:
             size = ord(given[0]) - ord("a") if given and len(given[0]) == 1 else -1
@@ -243,13 +278,7 @@ class Sprite(Plain):
         label = " ".join(given)
         if label and label not in self.labels.known:
             return Problem(1, len(self.name) + 2, f"no label {label!r:.40}", f"use one of: {', '.join(self.labels.known[:8]) or 'none'}")
-        width, height = self.sizes[size]
-        if problem := _rows_problem(body, width, height, BINARY if self.name == "icon" else rows.COLOURS[: len(self.palette)]):
-            return problem
-        index = rows.index_of(body[:-1], width, height)
-        if self.name == "icon":
-            index = np.where(index >= 0, ink, -1).astype(np.int8)
-        return index, size, label
+        return size, ink, label
 
     def syntax(self, text: str) -> list[Problem]:
         found = self._parsed(text)
@@ -277,34 +306,35 @@ class Sprite(Plain):
     def grammar(self, pins: Pins) -> str:
         letter = rows.class_of(1 if self.name == "icon" else len(self.palette))
         head, newline, body = pins.prompt.partition("\n")
-        if newline:
-            size = self._size_of(head)
-            width, height = self.sizes[size]
-            if _rows_problem(body, width, height, BINARY if self.name == "icon" else rows.COLOURS, begun=True):
-                raise ConfigError(f"no {self.name} begins with {pins.prompt!r:.60}", "prompt", f"give rows of {width} letters")
-            left = quoted("") if body.endswith("\n") else f'{rows.rest_of_rows(body, width, height)} "\\n"'
-            return f"root ::= {left}\nc ::= {letter}"
-        tails = []
-        for size, (width, height) in enumerate(self.sizes):
-            rule = f'" ink " {letters(rows.COLOURS[: len(self.palette)])} ' if self.name == "icon" else ""
-            heads = [self._header(size, label)[:-1] for label in ("", *self.labels.known)]
-            if " ink " in head and head.split(" ink ")[0] in heads:
-                given = head.rpartition(" ink ")[2]
-                tails.append(
-                    f'{"" if given else letters(rows.COLOURS[: len(self.palette)])} "\\n" {rows.rest_of_rows("", width, height)} "\\n"'
-                )
-            elif left := rest(heads, head):
-                tails.append(f'{either(left)} {rule}"\\n" {rows.rest_of_rows("", width, height)} "\\n"')
-        if not tails:
-            raise ConfigError(f"no {self.name} begins with {pins.prompt!r:.60}", "prompt", f"such as {self._header(0, '')!r}")
-        return f"root ::= {' | '.join(tails)}\nc ::= {letter}"
+        tails = [self._tail(head, body)] if newline else self._tails(head)
+        if not tails or None in tails:
+            such = self._header(0, "", rows.COLOURS[0] if self.name == "icon" else "")
+            raise ConfigError(f"no {self.name} begins with {pins.prompt!r:.60}", "prompt", f"such as {such!r}")
+        return f"root ::= {' | '.join(map(str, tails))}\nc ::= {letter}"
 
-    def _size_of(self, head: str) -> int:
-        words = head.split(" ")
-        size = ord(words[1][0]) - ord("a") if len(self.sizes) > 1 and len(words) > 1 and words[1] else 0
-        if words[0] != self.name or not 0 <= size < len(self.sizes):
-            raise ConfigError(f"no {self.name} begins with {head!r:.60}", "prompt", f"such as {self._header(0, '')!r}")
-        return size
+    def _tail(self, head: str, body: str) -> str | None:
+        """What follows a whole header and the rows so far, None where nothing can."""
+        found = self._heading(head)
+        if isinstance(found, Problem):
+            return None
+        width, height = self.sizes[found[0]]
+        whole = body.endswith("\n")
+        if _rows_problem(body, width, height, BINARY if self.name == "icon" else rows.COLOURS[: len(self.palette)], begun=not whole):
+            return None
+        return quoted("") if whole else f'{rows.rest_of_rows(body, width, height)} "\\n"'
+
+    def _tails(self, head: str) -> list[str | None]:
+        """What may follow a header that ends anywhere, for each size."""
+        inks = rows.COLOURS[: len(self.palette)]
+        tails: list[str | None] = []
+        for size, (width, height) in enumerate(self.sizes):
+            body = f'"\\n" {rows.rest_of_rows("", width, height)} "\\n"'
+            heads = [self._header(size, label)[:-1] + (" ink " if self.name == "icon" else "") for label in ("", *self.labels.known)]
+            if left := rest(heads, head):
+                tails.append(f"{either(left)} {letters(inks)} {body}" if self.name == "icon" else f"{either(left)} {body}")
+            if self.name == "icon" and head[:-1] in heads and head[-1] in inks:
+                tails.append(body)
+        return tails
 
     def filling(self, text: str, start: int, end: int) -> str:
         return rows.same_shape(text[start:end], rows.class_of(1 if self.name == "icon" else len(self.palette)))
@@ -429,10 +459,13 @@ class Sprite(Plain):
             if not opaque.any():
                 continue
             half.append(float(((clear[..., 3] > 0) & (clear[..., 3] < 255)).mean()))
-            there = self.palette.rgba(self.palette.index(clear))
-            same.append(bool((there[opaque][:, :3] == clear[opaque][:, :3]).all()))
-            if not same[-1]:
-                loss.append(self.palette.psnr(clear))
+            index = self.palette.index(clear)
+            if self.name == "icon":  # one ink is all that its notation keeps
+                index = np.where(index >= 0, np.bincount(index[index >= 0]).argmax(), -1)
+            error = float(((self.palette.rgba(index)[opaque][:, :3].astype(np.float64) - clear[opaque][:, :3]) ** 2).mean())
+            same.append(error == 0)
+            if error:
+                loss.append(10 * math.log10(255**2 / error))
         figures = {
             "pictures": float(len(same)),
             "identical": float(np.mean(same)) if same else 1.0,
