@@ -404,8 +404,8 @@ def _from_sfs(path: Path) -> sfxr.Params:
 
 # --- recordings ---------------------------------------------------------------------------------------------------------------------------
 
-BANK = 240  # effects that a recording is compared with first
-ROUNDS = 3  # over all numbers, each moved by one and four steps
+BANK = 100  # effects that a recording is compared with first
+ROUNDS = 1  # over all numbers, each moved by three steps: about ten seconds for a recording
 _MEL_RATE = 22_050
 
 
@@ -430,7 +430,7 @@ def nearest_effect(path: Path) -> tuple[sfxr.Params, float]:
     for _ in range(ROUNDS):
         before = best
         for at, name in enumerate(NAMES):
-            for step in (-4, -1, 1, 4) if name != "wave_type" else (1, 2, 3):
+            for step in (-3, 3) if name != "wave_type" else (1, 2, 3):
                 changed = _stepped(body, at, name, step)
                 if changed and (d := _mel_apart(wanted, _heard_body(changed))) < best:
                     best, body = d, changed
