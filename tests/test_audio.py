@@ -69,6 +69,27 @@ def long(path):
         file.writeframes(bytes(100 * 700))
 
 
+def torn_behind_a_long_list(path):
+    audio.write_wave(tone(), RATE, path)
+    data = path.read_bytes()
+    path.write_bytes((data[:36] + b"LIST" + struct.pack("<I", 8000) + bytes(8000) + data[36:])[:20_000])
+
+
+def torn_ogg(path):
+    data = audio.write_ogg(tone(), RATE, path).read_bytes()
+    path.write_bytes(data[:-200])
+
+
+def torn_ogg_between_pages(path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
+    data = audio.write_ogg(noise, RATE, path).read_bytes()
+    path.write_bytes(data[: data.rfind(b"OggS")])
+
+
+def fast(path):
+    soundfile.write(path, tone(seconds=0.1), 800_000)
+
+
 def with_nan(path):
     samples = tone(seconds=0.1)
     samples[77] = np.nan
@@ -79,6 +100,11 @@ def with_nan(path):
     ("make", "what"),
     [
         (torn, "cut off: 2,478 samples are there, more are announced"),
+        (torn_behind_a_long_list, "cut off: 5,974 samples are there, more are announced"),
+        (torn_ogg, "cut off"),
+        (torn_ogg_between_pages, "cut off"),
+        (fast, "800,000 samples a second, of at most 192,000"),
+        (lambda path: soundfile.write(path, tone(), RATE, format="AIFF"), "not a sound that can be read: AIFF"),
         (long, "700 s long, more than the 600 s that are read"),
         (with_nan, "sample 77 is not a number"),
         (lambda path: path.write_bytes(b"abc"), "not a sound that can be read"),
@@ -99,6 +125,20 @@ def test_what_cannot_be_read_is_said_with_the_file(tmp_path, make, what):
 def test_any_width_of_samples_is_read(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", tone(level=0.5), RATE, subtype=subtype)
     assert np.abs(audio.read_wave(tmp_path / "a.wav")[0] - tone(level=0.5)).max() < 0.01
+
+
+def test_sounds_longer_than_a_block_come_back_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(audio, "BLOCK", 1000)
+    soundfile.write(tmp_path / "a.flac", np.stack([tone(level=0.5)] * 3, 1), RATE)
+    assert np.abs(audio.read_wave(tmp_path / "a.flac")[0] - tone(level=0.5)).max() < 1e-4
+    soundfile.write(tmp_path / "a.wav", np.where(np.arange(2500) == 2077, np.inf, tone()[:2500]), RATE, subtype="FLOAT")
+    with pytest.raises(DataError, match="sample 2,077 is not a number"):
+        audio.read_wave(tmp_path / "a.wav")
+
+
+def test_nothing_has_no_loudness_and_stays_nothing():
+    assert audio.loudness(np.zeros(0), RATE) == float("-inf")
+    assert len(audio.normalise(np.zeros(0), RATE)) == 0
 
 
 def test_a_folder_that_is_not_there_is_a_machine_error(tmp_path):

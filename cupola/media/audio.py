@@ -13,6 +13,9 @@ from scipy import signal
 from cupola.errors import DataError, MachineError
 
 LONGEST = 600.0  # seconds of a file
+FASTEST = 192_000  # samples a second
+FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")
+BLOCK = 1 << 18  # samples of each channel read at once
 TARGET = -16.0  # LUFS that everything is written at, within one
 PEAK = 10 ** (-1 / 20)  # of full scale: nothing comes nearer
 QUIET = 10 ** (-50 / 20)  # a peak under this is silence
@@ -27,36 +30,53 @@ def read_wave(path: Path) -> tuple[np.ndarray, int]:
     soundfile = _soundfile()
     try:
         with soundfile.SoundFile(path) as file:
-            if file.frames > LONGEST * file.samplerate:
-                what = f"{file.frames / file.samplerate:,.0f} s long, more than the {LONGEST:.0f} s that are read"
-                raise DataError(what, str(path), "cut it into shorter sounds")
+            _check_form(file, path)
             expected, rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
+            parts, at = [], 0
+            while len(part := file.read(BLOCK, dtype="float32", always_2d=True)):  # eight channels never lie in memory at once
+                if not (good := np.isfinite(part).all(1)).all():
+                    raise DataError(f"sample {at + int(good.argmin()):,} is not a number", str(path), "save it again from where it came")
+                parts.append(part.mean(1, dtype=np.float64).astype(np.float32))
+                at += len(part)
     except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError, ValueError) as e:
         said = str(e).partition("': ")[2] or str(e)
         raise DataError(f"not a sound that can be read: {said}", str(path), "save it as WAV, FLAC or OGG, or leave it out") from None
-    if not len(samples):
+    if at < expected or _cut_off(path):
+        raise DataError(f"cut off: {at:,} samples are there, more are announced", str(path), "fetch or save it again")
+    if not at:
         raise DataError("no samples in it", str(path), "leave it out")
-    if len(samples) < expected or _cut_off(path):
-        raise DataError(f"cut off: {len(samples):,} samples are there, more are announced", str(path), "fetch or save it again")
-    if not np.isfinite(samples).all():
-        at = int(np.argmin(np.isfinite(samples).all(1)))
-        raise DataError(f"sample {at:,} is not a number", str(path), "save it again from where it came")
-    return samples.mean(1, dtype=np.float32), rate
+    return np.concatenate(parts), rate
+
+
+def _check_form(file: Any, path: Path) -> None:
+    """Raise DataError for another kind of file, a rate that no recorder has, and what is too long: FLAC makes hours of silence small."""
+    if file.format not in FORMATS:
+        raise DataError(f"not a sound that can be read: {file.format_info}", str(path), "save it as WAV, FLAC or OGG, or leave it out")
+    if file.samplerate > FASTEST:
+        raise DataError(f"{file.samplerate:,} samples a second, of at most {FASTEST:,}", str(path), "save it again at 44,100")
+    if file.frames > LONGEST * file.samplerate:
+        what = f"{file.frames / file.samplerate:,.0f} s long, more than the {LONGEST:.0f} s that are read"
+        raise DataError(what, str(path), "cut it into shorter sounds")
 
 
 def _cut_off(path: Path) -> bool:
-    """Whether a WAV's data chunk says more bytes than the file has; libsndfile reads such files in silence."""
+    """Whether a file ends before its sound does; libsndfile reads a WAV or OGG like that in silence."""
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(12)
+        if head[:4] == b"OggS":
+            file.seek(max(0, path.stat().st_size - 65_536))  # a page has 65,307 bytes at most
+            tail = file.read()
+            page = tail[max(0, tail.rfind(b"OggS")) :]
+            if page[:4] != b"OggS" or len(page) < 27 or not page[5] & 4:  # the last page says that it is
+                return True
+            return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
         if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
             return False
-        at = 12
-        while at + 8 <= len(head):
-            size = int.from_bytes(head[at + 4 : at + 8], "little")
-            if head[at : at + 4] == b"data":
-                return size != 0xFFFFFFFF and at + 8 + size > path.stat().st_size
-            at += 8 + size + size % 2
+        while len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], "little")
+            if chunk[:4] == b"data":
+                return size != 0xFFFFFFFF and file.tell() + size > path.stat().st_size
+            file.seek(size + size % 2, 1)
     return False
 
 
@@ -159,10 +179,12 @@ def loudness(samples: np.ndarray, rate: int) -> float:
 
     What is shorter than its block of 400 ms is one block as long as it is: a click is not called quiet for the silence behind it.
     """
+    if not len(samples):
+        return -math.inf
     weighted = signal.sosfilt(_k_weighting(rate), np.asarray(samples, np.float64))
     size, step = round(0.4 * rate), round(0.1 * rate)
     starts = range(0, max(1, len(weighted) - size + 1), step)
-    power = np.array([np.mean(weighted[s : s + size] ** 2) for s in starts]) if len(weighted) else np.zeros(1)
+    power = np.array([np.mean(weighted[s : s + size] ** 2) for s in starts])
     with np.errstate(divide="ignore"):
         levels = -0.691 + 10 * np.log10(power)
         kept = power[levels > -70]

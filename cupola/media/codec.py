@@ -25,7 +25,9 @@ BANDS, HOP, WINDOW = 48, 0.0125, 0.032  # mel bands; seconds
 STACK = 2
 FLOOR = -80.0  # dB
 ROUNDS = 30  # of k-means, and of Griffin-Lim
+FITS = 20  # rounds in which a spectrum is fitted to its mel bands
 MOMENTUM = 0.99
+MOST = 20_000  # frames that codebooks are fitted to, eight minutes: of more every second one, third one ...
 SECONDS = HOP * STACK  # of a frame
 
 
@@ -44,8 +46,8 @@ class Codebooks:
 
     @classmethod
     def fit(cls, frames: np.ndarray, stages: int, codes: int, seed: int = 0) -> Self:
-        """From (N, STACK * BANDS) frames; fewer frames than codes leave codes unused."""
-        left, books = np.asarray(frames, np.float64), []
+        """From (N, STACK * BANDS) frames, at most 20,000 spread over all; fewer frames than codes leave codes unused."""
+        left, books = np.asarray(frames[:: -(-len(frames) // MOST)], np.float64), []
         for stage in range(stages):
             book = _k_means(left, codes, seed + stage).astype(np.float16)
             books.append(book)
@@ -75,6 +77,8 @@ class Codebooks:
             vectors = np.frombuffer(base64.b64decode(plain["float16"], validate=True), np.float16).reshape(plain["shape"])
         except (KeyError, TypeError, ValueError) as e:
             raise DataError(f"no codebooks: {e}", "settings", "the medium's settings are damaged; make the corpus again") from None
+        if not np.isfinite(vectors).all():
+            raise DataError("no codebooks: a number that is none", "settings", "the medium's settings are damaged; make the corpus again")
         return cls(vectors)
 
 
@@ -89,6 +93,7 @@ def _k_means(frames: np.ndarray, k: int, seed: int) -> np.ndarray:
     """(k, D) centres by k-means++ and Lloyd's rounds; the same for the same seed."""
     rng = np.random.default_rng(seed)
     centres = frames[[int(rng.integers(len(frames)))]]
+    columns = np.ascontiguousarray(frames.T)
     near = ((frames - centres[0]) ** 2).sum(1)
     while len(centres) < k:
         total = near.sum()
@@ -98,8 +103,7 @@ def _k_means(frames: np.ndarray, k: int, seed: int) -> np.ndarray:
     for _ in range(ROUNDS):
         owner = _nearest(frames, centres)
         mass = np.bincount(owner, minlength=k)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, owner, frames)
+        sums = np.stack([np.bincount(owner, column, minlength=k) for column in columns], 1)
         new = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1)[:, None], centres)
         if np.allclose(new, centres, atol=1e-3):
             break
@@ -111,26 +115,36 @@ def _k_means(frames: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 @functools.lru_cache(2)
-def _inverse_bank(size: int) -> np.ndarray:
-    """(BANDS, size // 2 + 1): what spreads mel power over the bins again."""
+def _spread(size: int) -> np.ndarray:
+    """(BANDS, size // 2 + 1): mel power shared out over the bins, each taking from its bands in the shares in which it gave."""
     bank = audio.mel_bank(RATE, size, BANDS)
-    spread = bank / np.maximum(bank.sum(0), 1e-9)  # each bin takes from its bands in the shares in which it gave
-    return spread
+    return bank / np.maximum(bank.sum(0), 1e-9)
+
+
+def _power(level: np.ndarray, size: int) -> np.ndarray:
+    """(frames, size // 2 + 1): a power spectrum whose mel bands are `level`, (frames, BANDS) in dB.
+
+    Sharing out alone blurs every peak over its neighbours; multiplicative updates (Lee and Seung 2001, divergence) bring the bands back.
+    """
+    wanted = np.where(level > FLOOR + 1, 10 ** (level / 10), 0.0)
+    bank, spread = audio.mel_bank(RATE, size, BANDS), _spread(size)
+    power = wanted @ spread
+    for _ in range(FITS):
+        power *= (wanted / np.maximum(power @ bank.T, 1e-12)) @ spread
+    return power
 
 
 def sound(frames: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(N,) float32 at 16,000 samples a second from (frames, STACK * BANDS) in dB."""
+    """(N,) float32 at 16,000 samples a second from (frames, STACK * BANDS) in dB; the same for the same seed."""
     size = 1 << round(np.log2(WINDOW * RATE))
     hop = round(HOP * RATE)
-    level = np.asarray(frames, np.float64).reshape(-1, BANDS)
-    power = np.where(level > FLOOR + 1, 10 ** (level / 10), 0.0) @ _inverse_bank(size)
-    magnitude = np.sqrt(power) * size / 4
+    magnitude = np.sqrt(_power(np.asarray(frames, np.float64).reshape(-1, BANDS), size)) * size / 4
     rng = np.random.default_rng(seed)
     current = magnitude * np.exp(2j * np.pi * rng.random(magnitude.shape))
     before = np.zeros_like(current)
     for _ in range(ROUNDS):
         rebuilt = audio.spectrum(_overlap_add(current, size, hop), size, hop)[: len(magnitude)]
-        moved = rebuilt + MOMENTUM / (1 + MOMENTUM) * (rebuilt - before)
+        moved = rebuilt - MOMENTUM / (1 + MOMENTUM) * before
         before = rebuilt
         current = magnitude * moved / np.maximum(np.abs(moved), 1e-12)
     return _overlap_add(current, size, hop).astype(np.float32)

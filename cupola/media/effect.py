@@ -1,13 +1,18 @@
 """Sound effects as sfxr's 23 numbers <-> five words of letters.
 
-Each number is one of 51 steps: a to y for 0 to 1 by the first 51 letters of a-zA-Z, signed ones centred on z (so that nothing is exactly
-nothing). A worked example, a coin:
+The first letter is the wave: q square, s sawtooth, n sine, h noise. Every other number is one of 51 steps, the letters a-zA-Y: 0 to 1
+by 0.02, or of the eight signed ones -1 to 1 by 0.04, so that a or z is exactly nothing. A coin, worked out:
 
     effect coin
-    nabiT OaAz...
+    sactp Eazz aaHE azazz Yzaaz
 
-The words are what belongs together: wave and envelope; pitch and its slides; vibrato and arpeggio; duty, repeat and flanger; filters.
-`repaint` counts in them: 1 to 1 is the envelope.
+    sactp   sawtooth; attack 0, sustain c = 0.04, punch t = 0.38, decay p = 0.3
+    Eazz    base frequency E = 0.6, no limit, no slide, no slide of the slide
+    aaHE    no vibrato (strength, speed); the pitch jumps by H = 0.32 at E = 0.6
+    azazz   duty, its slide, repeat, flanger and its slide: none
+    Yzaaz   low-pass filter Y = 1, fully open, its slide and resonance; high-pass filter and its slide
+
+The words are what belongs together, and `repaint` counts in them: 1 to 1 is the wave and the envelope.
 """
 
 from __future__ import annotations
@@ -16,8 +21,7 @@ import functools
 import itertools
 import json
 import math
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,15 +44,11 @@ GROUPS = (
     ("p_lpf_freq", "p_lpf_ramp", "p_lpf_resonance", "p_hpf_freq", "p_hpf_ramp"),
 )
 NAMES = tuple(name for group in GROUPS for name in group)
-MOST = 20_000  # effects of a file
 SHORTEST = 0.02  # seconds
+STANDING = 0.9  # of the amplitude is an offset: no sound; of 3,000 drawn effects none has more than 0.83
 _WEIGHTS = {"wave_type": 4.0, "p_env_sustain": 2.0, "p_env_decay": 2.0, "p_freq_ramp": 2.0}  # of the distance; the others one
 _SPANS = {"p_freq_ramp": 0.3, "p_freq_dramp": 0.3, "p_env_sustain": 0.3, "p_env_decay": 0.3}  # a difference that is all the difference
-_NEEDS = {"p_duty": "wave_type", "p_vib_speed": "p_vib_strength", "p_arp_speed": "p_arp_mod", "p_pha_ramp": "p_pha_offset"}
 _PITCH = ("p_base_freq", "p_freq_limit")
-_SFS = "p_base_freq p_freq_limit p_freq_ramp p_freq_dramp p_duty p_duty_ramp p_vib_strength p_vib_speed vib_delay".split()
-_SFS_END = """p_env_attack p_env_sustain p_env_decay p_env_punch filter_on p_lpf_resonance p_lpf_freq p_lpf_ramp p_hpf_freq p_hpf_ramp
-    p_pha_offset p_pha_ramp p_repeat_speed p_arp_speed p_arp_mod""".split()
 
 
 class Effect(Plain):
@@ -114,8 +114,7 @@ class Effect(Plain):
             raise DataError(f"all of its {short} effects are shorter than 20 ms", str(path), "lengthen their envelopes, or leave it out")
 
     def _print(self, params: Mapping[str, float], label: str) -> str:
-        words = " ".join("".join(_letter(name, params[name]) for name in group) for group in GROUPS)
-        return f"{self.name} {label}\n{words}\n" if label else f"{self.name}\n{words}\n"
+        return f"{self.name} {label}\n{_body(params)}\n" if label else f"{self.name}\n{_body(params)}\n"
 
     def params(self, text: str) -> sfxr.Params:
         """The numbers of an effect. Raises DataError for what is not valid."""
@@ -143,7 +142,7 @@ class Effect(Plain):
         return []
 
     def check(self, text: str) -> list[Problem]:
-        """What `syntax` finds; then silence, and what is shorter than 20 ms or longer than five seconds."""
+        """What `syntax` finds; then silence, a standing offset, and what is shorter than 20 ms or longer than five seconds."""
         if problems := self.syntax(text):
             return problems
         params = _params(text.split("\n")[1])
@@ -154,28 +153,34 @@ class Effect(Plain):
             return [Problem(2, 1, f"{len(samples) / sfxr.RATE * 1000:.0f} ms long", "lengthen the envelope, the first word")]
         if not np.isfinite(samples).all() or np.abs(samples).max() < audio.QUIET:
             return [Problem(2, 1, "silent", "raise the pitch or open the filters")]
+        if abs(samples.mean(dtype=float)) > STANDING * np.sqrt(np.mean(samples**2, dtype=float)):
+            return [Problem(2, 1, "an offset rather than a sound", "raise the pitch")]
         return []
 
     def head(self, label: str) -> str:
         return f"{self.name} {self.labels.check(label, self.name)}\n"
 
     def grammar(self, pins: Pins) -> str:
+        """What follows the prompt, and nothing that `syntax` refuses; a whole first word is long enough to be heard.
+
+        Raises ConfigError for a prompt that no effect begins with, and for other numbers of parts than five.
+        """
+        if (pins.least or 0) > len(GROUPS) or (pins.most is not None and pins.most < len(GROUPS)):
+            raise ConfigError(f"{pins.least or 1} to {pins.most} parts", "least, most", f"an effect has {len(GROUPS)}")
         head, newline, body = pins.prompt.partition("\n")
         heads = [self.name, *(f"{self.name} {label}" for label in self.labels.known)]
         ways = [] if newline and head not in heads else [""] if newline else [f"{h}\n" for h in rest(heads, head)]
-        words = body.split(" ")
-        good = all(len(w) == len(g) for w, g in zip(words[:-1], GROUPS, strict=False)) and len(words) <= len(GROUPS)
-        if not ways or not good or "\n" in body or len(words[-1]) > len(GROUPS[len(words) - 1]):
+        if not ways or not _begins(body):
             raise ConfigError(f"no effect begins with {pins.prompt!r:.60}", "prompt", f"such as {heads[-1]!r} and a new line")
-        parts = []
+        parts, given = [], body.split(" ")
         for number, group in enumerate(GROUPS):
-            given = len(words[number]) if number < len(words) else 0
-            if number >= len(words) - 1 and (number > len(words) - 1 or given < len(group)):
-                lead = '" " ' if number > len(words) - 1 else ""
-                left = len(group) - given
-                parts.append(lead + ("envelope" if number == 0 and given == 0 else f"c{{{left}}}"))
+            left = len(group) - (len(given[number]) if number < len(given) else 0)
+            if number >= len(given):
+                parts.append('" "')
+            if left:
+                parts.append("envelope" if number == 0 and left == len(group) else f"c{{{left}}}")
         start = "" if newline else either(ways) + " "
-        return f"root ::= {start}{' '.join(parts)} {quoted(chr(10))}\n{_RULES}"
+        return f"root ::= {start}{' '.join([*parts, quoted(chr(10))])}\n{_RULES}"
 
     def filling(self, text: str, start: int, end: int) -> str:
         words = text[start:end].split(" ")
@@ -184,6 +189,9 @@ class Effect(Plain):
         if first:
             parts[0] = "envelope"
         return f"root ::= {(' ' + quoted(' ') + ' ').join(parts)}\n{_RULES}"
+
+    def room(self, text: str, more: int) -> str:
+        raise DataError("an effect has five parts and no room for more", "--more", "make one of them anew with repaint, or vary it")
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         head, newline, body = text.partition("\n")
@@ -235,9 +243,10 @@ class Effect(Plain):
         return {*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))}
 
     def write(self, text: str, stem: Path) -> list[Path]:
-        """`stem`.wav, at -16 LUFS, and `stem`.json, which jsfxr and sfxr.me open."""
+        """`stem`.wav, at -16 LUFS (of an effect that ends at once, a moment of silence), and `stem`.json, which jsfxr and sfxr.me open."""
         params = self.params(text)
-        samples = audio.normalise(_sound(text.split("\n")[1]), sfxr.RATE)
+        sound = _sound(text.split("\n")[1])
+        samples = audio.normalise(np.pad(sound, (0, max(0, round(SHORTEST * sfxr.RATE) - len(sound)))), sfxr.RATE)  # players want some
         label = text.partition("\n")[0].removeprefix(self.name).strip()
         return [
             audio.write_wave(samples, sfxr.RATE, stem.with_name(f"{stem.name}.wav")),
@@ -277,6 +286,15 @@ _WEIGHT = np.array([_WEIGHTS.get(name, 1.0) for name in _HEARD])
 _SPAN = np.array([_SPANS.get(name, 0.5) for name in _HEARD])
 
 
+def _begins(body: str) -> bool:
+    """Whether an effect's words may begin so: all but the last are whole, and every letter is one of its place."""
+    words = body.split(" ")
+    if len(words) > len(GROUPS) or any(len(w) != len(g) for w, g in zip(words[:-1], GROUPS, strict=False)):
+        return False
+    fits = zip(words, GROUPS, strict=False)
+    return all(len(w) <= len(g) and all(c in (WAVES if n == "wave_type" else LETTERS) for c, n in zip(w, g, strict=False)) for w, g in fits)
+
+
 def _half(name: str) -> float:
     return 0.0 if name == "wave_type" else 0.02 if name in sfxr.SIGNED else 0.01
 
@@ -299,20 +317,37 @@ def _params(body: str) -> sfxr.Params:
     return {name: _value(name, letter) for name, letter in zip(NAMES, body.replace(" ", ""), strict=True)}
 
 
+def _body(params: Mapping[str, float]) -> str:
+    return " ".join("".join(_letter(name, params[name]) for name in group) for group in GROUPS)
+
+
+def _unheard(params: Mapping[str, float]) -> set[str]:
+    """The numbers that make no difference beside the others: the speed of no vibrato, a jump of pitch after the end."""
+    length = sfxr.seconds(params) * sfxr.RATE
+    out: set[str] = set()
+    if params["wave_type"] in (sfxr.SINE, sfxr.NOISE):
+        out |= {"p_duty", "p_duty_ramp"}
+    if not params["p_vib_strength"] or not params["p_vib_speed"]:
+        out |= {"p_vib_strength", "p_vib_speed"}
+    if not params["p_arp_mod"] or params["p_arp_speed"] == 1 or (1 - params["p_arp_speed"]) ** 2 * 20_000 + 32 > length:
+        out |= {"p_arp_mod", "p_arp_speed"}
+    if params["p_lpf_freq"] == 1:
+        out |= {"p_lpf_ramp", "p_lpf_resonance"}
+    if not any(params[name] for name in {"p_freq_ramp", "p_freq_dramp", "p_arp_mod", "p_duty_ramp"} - out):
+        out.add("p_repeat_speed")  # it begins anew what has not changed
+    return out
+
+
 @functools.lru_cache(4096)
 def _vector(body: str) -> tuple[np.ndarray, np.ndarray]:
-    """((21,) numbers without pitch, (21,) bool which of them are heard)."""
+    """((21,) numbers without pitch, what is not heard as if it were not set; (21,) bool which of them are set and heard)."""
     params = _params(body)
-    heard = [name not in _NEEDS or bool(params[_NEEDS[name]]) or name == "p_duty" for name in _HEARD]
-    moved = [
-        h and (params[n] != sfxr.NEUTRAL[n] or n in ("wave_type", "p_env_sustain", "p_env_decay"))
-        for n, h in zip(_HEARD, heard, strict=True)
-    ]
-    if params["wave_type"] in (sfxr.SINE, sfxr.NOISE):
-        moved = [m and name not in ("p_duty", "p_duty_ramp") for m, name in zip(moved, _HEARD, strict=True)]
+    params |= {name: sfxr.NEUTRAL[name] for name in _unheard(params)}
+    always = ("wave_type", "p_env_sustain", "p_env_decay")
+    heard = np.array([name in always or params[name] != sfxr.NEUTRAL[name] for name in _HEARD])
     values = np.array([params[name] for name in _HEARD])
     values[0] = [0.0, 0.35, 0.25, 1.0][int(params["wave_type"])]  # square, sawtooth, sine sound more alike than any does like noise
-    return values, np.array(moved)
+    return values, heard
 
 
 @functools.lru_cache(512)
@@ -331,152 +366,122 @@ def _plain(params: Mapping[str, float], name: str, label: str) -> dict[str, Any]
 
 
 def _effects(path: Path) -> Iterator[tuple[sfxr.Params, str, str]]:
-    """(numbers, label, name) of each effect of a file that holds numbers."""
+    """(numbers, label, name) of each effect of a file that holds numbers. Raises DataError where there is none."""
     suffix = path.suffix.lower()
     if suffix == ".sfs":
-        yield _from_sfs(path), "", path.stem
-        return
-    text = read_text(path, max_bytes=64 << 20)
-    if suffix == ".sfx":
-        yield from _from_words(text, path)
-        return
-    try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"not JSON: {e}", str(path), "export it again from sfxr, jsfxr or cupola") from None
-    listed = facts if isinstance(facts, list) else [facts]
-    if len(listed) > MOST:
-        raise DataError(f"{len(listed):,} effects, more than the {MOST:,} that are read", str(path), "cut it into smaller files")
-    for number, each in enumerate(listed, start=1):
-        where = f"{path}, effect {number}" if len(listed) > 1 else str(path)
-        yield _checked(each, where), str(each.get("label", "")), str(each.get("name", "")) or f"{path.stem} {number}"
-
-
-def _checked(facts: Any, where: str) -> sfxr.Params:
-    fix = "export it again from sfxr, jsfxr or cupola"
-    if not isinstance(facts, dict) or "wave_type" not in facts:
-        raise DataError("no effect of sfxr: it has no wave_type", where, fix)
-    out = dict(sfxr.NEUTRAL)
-    for name in NAMES:
-        value = facts.get(name, out[name])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise DataError(f"{name} is {value!r:.30}, not a number", where, fix)
-        if name == "wave_type":
-            if value not in (0, 1, 2, 3):
-                raise DataError(f"wave_type is {value!r}", where, "0 square, 1 sawtooth, 2 sine, 3 noise")
-            out[name] = float(value)
-        else:
-            out[name] = min(1.0, max(-1.0 if name in sfxr.SIGNED else 0.0, float(value)))  # as the synthesizer's own sliders end
-    return out
+        listed: Iterator[tuple[sfxr.Params, str, str]] = iter([(sfxr.read_sfs(path), "", path.stem)])
+    else:
+        text = read_text(path, max_bytes=64 << 20)
+        listed = _from_words(text, path) if suffix == ".sfx" else sfxr.read_json(text, path)
+    first = next(listed, None)
+    if first is None:
+        raise DataError("no effect in it", str(path), "leave it out")
+    yield first
+    yield from listed
 
 
 def _from_words(text: str, path: Path) -> Iterator[tuple[sfxr.Params, str, str]]:
     """Notations, one after the other: a line with a label, a line of words."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    medium, label = Effect(), ""
-    for number, line in enumerate(lines, start=1):
-        if line.startswith("effect"):
-            label = line.removeprefix("effect").strip()
-            continue
-        if problems := medium.syntax(f"effect\n{line}\n"):
-            raise DataError(f"line {number} is no effect: {problems[0].what}", str(path), "five words of letters a line")
-        yield _params(line), label, f"{path.stem} {number}"
-
-
-def _from_sfs(path: Path) -> sfxr.Params:
-    """A file of the original sfxr, versions 100 to 102."""
-    data = path.read_bytes()
-    try:
-        version, wave = struct.unpack_from("<ii", data)
-        at = 8 + (4 if version == 102 else 0)
-        names = [*_SFS, *(n for n in _SFS_END if version >= 101 or n not in ("p_arp_speed", "p_arp_mod"))]
-        values: sfxr.Params = {"wave_type": float(wave)}
-        if version not in (100, 101, 102):
-            raise DataError(f"version {version} of sfxr's files", str(path), "100 to 102 are read: save it again with sfxr")
-        for name in names:
-            kind = "<?" if name == "filter_on" else "<f"
-            (values[name],) = struct.unpack_from(kind, data, at)
-            at += struct.calcsize(kind)
-    except struct.error:
-        raise DataError(f"cut off: {len(data)} bytes", str(path), "save it again with sfxr") from None
-    return _checked(values, str(path))
+    medium, label, number = Effect(), "", 0
+    for at, line in enumerate(text.split("\n"), start=1):
+        if line.startswith(medium.name):
+            label = line.removeprefix(medium.name).strip()
+        elif line.strip():
+            if problems := medium.syntax(f"{medium.name}\n{line}\n"):
+                raise DataError(f"line {at} is no effect: {problems[0].what}", str(path), "five words of letters a line")
+            number += 1
+            yield _params(line), label, f"{path.stem} {number}"
 
 
 # --- recordings ---------------------------------------------------------------------------------------------------------------------------
 
-BANK = 100  # effects that a recording is compared with first
-ROUNDS = 1  # over all numbers, each moved by three steps: about ten seconds for a recording
+BANK = 400  # effects that a recording is compared with first
+STARTS = 3  # of them that are moved on from
+BUDGET = 80.0  # seconds of sound made in one search: 2 s of one core, and the same result on a slower one
+LEAST_COST = 0.1  # seconds that the shortest try counts for
+STEPS = (12, 4, 1)  # letters that a number is moved by
 _MEL_RATE = 22_050
+_FLOOR = -60.0  # dB under the peak: fainter is silence
 
 
 def nearest_effect(path: Path) -> tuple[sfxr.Params, float]:
-    """(numbers, dB) of the effect that sounds most like a recording: the nearest of a bank, then each number moved while that helps.
+    """(numbers, dB) of the effect that sounds most like a recording, its loudness and the silence around it apart.
 
+    The nearest of a bank, at the pitch that fits best; then each number is moved for as long as that helps, or until `BUDGET` is used up.
     Raises DataError for silence, and for what is longer than five seconds.
     """
     samples, rate = audio.read_wave(path)
     if len(samples) > sfxr.LONGEST * rate:
-        raise DataError(
-            f"{len(samples) / rate:.1f} s long, and an effect has {sfxr.LONGEST:.0f} at most",
-            str(path),
-            "use the medium sound for recordings",
-        )
-    if len(samples) < SHORTEST * rate or np.abs(samples).max() < audio.QUIET:
-        raise DataError("silence", str(path), "leave it out")
-    wanted = _heard(audio.resample(samples, rate, _MEL_RATE))
+        what = f"{len(samples) / rate:.1f} s long, and an effect has {sfxr.LONGEST:.0f} at most"
+        raise DataError(what, str(path), "use the medium sound for recordings")
+    samples = samples - samples.mean()
+    heard = np.flatnonzero(np.abs(samples) > max(audio.QUIET, 1e-3 * np.abs(samples).max()))
+    if not len(heard) or np.ptp(heard) + 1 < SHORTEST * rate:
+        raise DataError("silence, or next to it", str(path), "leave it out")
+    wanted = _heard(audio.resample(samples[heard[0] : heard[-1] + 1], rate, _MEL_RATE))
+    return _searched(wanted)
+
+
+def _searched(wanted: np.ndarray) -> tuple[sfxr.Params, float]:
+    left, known = BUDGET, {}
+
+    def far(body: str) -> float:
+        nonlocal left
+        if body not in known and left > 0:
+            left -= max(LEAST_COST, min(sfxr.LONGEST, sfxr.seconds(_params(body))))
+            known[body] = _mel_apart(wanted, _heard_body(body))
+        return known.get(body, math.inf)
+
     bodies, spectra = _bank()
-    far = [_mel_apart(wanted, s) for s in spectra]
-    best, body = min(zip(far, bodies, strict=True))
-    for _ in range(ROUNDS):
-        before = best
-        for at, name in enumerate(NAMES):
-            for step in (-3, 3) if name != "wave_type" else (1, 2, 3):
-                changed = _stepped(body, at, name, step)
-                if changed and (d := _mel_apart(wanted, _heard_body(changed))) < best:
-                    best, body = d, changed
-        if before - best < 0.1:
-            break
-    return _params(body), best
+    apart = np.array([_mel_apart(wanted, s) for s in spectra])
+    starts = [bodies[i] for i in apart.argsort(kind="stable")[:STARTS]]
+    pitch = NAMES.index("p_base_freq")
+    _, body = min((far(b), b) for start in starts for b in [start, *_moved(start, pitch, range(-15, 16, 5))])
+    before = math.inf
+    while far(body) < before - 0.01 and left > 0:
+        before = far(body)
+        for step, (at, name) in itertools.product(STEPS, enumerate(NAMES)):
+            for moved in _moved(body, at, (-1, 1) if name == "wave_type" else (-step, step)):
+                body = moved if far(moved) < far(body) else body
+    return _params(body), far(body)
 
 
-def _stepped(body: str, at: int, name: str, step: int) -> str:
-    """The body with one number moved, "" where that is not possible."""
-    place = [i for i, c in enumerate(body) if c != " "][at]
+def _moved(body: str, at: int, steps: Iterable[int]) -> Iterator[str]:
+    """The body with one number moved by each of these steps, those left out that there are not, or that nobody would hear."""
+    name = NAMES[at]
+    if name in _unheard(_params(body)) - {"p_vib_strength", "p_vib_speed", "p_arp_mod"}:  # by these it may begin to be
+        return
+    place = at + sum(at >= total for total in itertools.accumulate(map(len, GROUPS)))  # a space after each word
     letters = WAVES if name == "wave_type" else LETTERS
-    new = letters.index(body[place]) + step
-    new = new % len(letters) if name == "wave_type" else new
-    return body[:place] + letters[new] + body[place + 1 :] if 0 <= new < len(letters) else ""
+    for step in steps:
+        new = letters.index(body[place]) + step
+        if 0 <= new < len(letters) and step:
+            yield body[:place] + letters[new] + body[place + 1 :]
 
 
 @functools.lru_cache(1)
 def _bank() -> tuple[list[str], list[np.ndarray]]:
     rng = np.random.default_rng(0)
-    medium, bodies = Effect(), []
-    for i in range(BANK):
-        params = sfxr.draw(list(sfxr.PRESETS)[i % len(sfxr.PRESETS)], rng)
-        if sfxr.seconds(params) < 1.0:
-            bodies.append(medium._print(params, "").split("\n")[1])
+    drawn = [sfxr.draw(list(sfxr.PRESETS)[i % len(sfxr.PRESETS)], rng) for i in range(BANK)]
+    bodies = sorted({_body(params) for params in drawn if SHORTEST < sfxr.seconds(params) < 1.0})
     return bodies, [_heard_body(body) for body in bodies]
 
 
 def _heard_body(body: str) -> np.ndarray:
-    params = _params(body)
-    if sfxr.seconds(params) > sfxr.LONGEST:
-        return np.full((1, 32), -80.0)
-    return _heard(audio.resample(sfxr.synth(params), sfxr.RATE, _MEL_RATE))
+    return _heard(audio.resample(sfxr.synth(_params(body)), sfxr.RATE, _MEL_RATE))
 
 
 def _heard(samples: np.ndarray) -> np.ndarray:
-    """(frames, 32) mel, at one peak: how loud a recording is says nothing."""
-    if not len(samples) or not np.abs(samples).max():
-        return np.full((1, 32), -80.0)
-    return np.maximum(audio.mel(samples / np.abs(samples).max(), _MEL_RATE, bands=32, hop=0.02, window=0.046), -60.0)
+    """(frames, 32) mel in dB, at one peak: how loud a recording is says nothing."""
+    if not len(samples) or not np.isfinite(peak := np.abs(samples).max()) or not peak:
+        return np.full((1, 32), _FLOOR)
+    return np.maximum(audio.mel(samples / peak, _MEL_RATE, bands=32, hop=0.02, window=0.046), _FLOOR)
 
 
 def _mel_apart(a: np.ndarray, b: np.ndarray) -> float:
     """Mean difference in dB, the shorter one followed by silence."""
     n = max(len(a), len(b))
-    a, b = (np.pad(x, ((0, n - len(x)), (0, 0)), constant_values=-60.0) for x in (a, b))
+    a, b = (np.pad(x, ((0, n - len(x)), (0, 0)), constant_values=_FLOOR) for x in (a, b))
     return float(np.abs(a - b).mean())
 
 

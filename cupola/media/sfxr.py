@@ -9,14 +9,19 @@ Source: DrPetter's sfxr (2007) and jsfxr 1.4.1; both free of conditions.
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import signal
 
+from cupola.errors import DataError
 from cupola.sources import DRAWN
 
 RATE = 44_100
@@ -60,55 +65,79 @@ def synth(params: Mapping[str, float], seed: int = 0) -> np.ndarray:
 
 def _steps(p: Mapping[str, float]) -> tuple[np.ndarray, ...]:
     """(N,) each, a value a sample: whole period in subsamples, phase before it, duty, volume, delay of the flanger in subsamples."""
-    stages = [int(p[k] ** 2 * 100_000) for k in ("p_env_attack", "p_env_sustain", "p_env_decay")]
-    again = int((1 - p["p_repeat_speed"]) ** 2 * 20_000 + 32) if p["p_repeat_speed"] else 0
-    longest, lowest = 100 / (p["p_freq_limit"] ** 2 + 0.001), p["p_freq_limit"] > 0
-    bend, slide = -(p["p_freq_dramp"] ** 3) * 1e-6, -p["p_duty_ramp"] * 0.00005
-    jump = 1 - p["p_arp_mod"] ** 2 * 0.9 if p["p_arp_mod"] >= 0 else 1 + p["p_arp_mod"] ** 2 * 10
-    jump_at = int((1 - p["p_arp_speed"]) ** 2 * 20_000 + 32) if p["p_arp_speed"] != 1 else 0
-    depth, sway = p["p_vib_strength"] * 0.5, p["p_vib_speed"] ** 2 * 0.01
+    volume = _envelope(p)[: int(LONGEST * RATE)]
+    period = _periods(p, len(volume))
+    n = len(period)
+    if (depth := p["p_vib_strength"] * 0.5) > 0:
+        period = period * (1 + np.sin(_running(0.0, p["p_vib_speed"] ** 2 * 0.01, n)) * depth)
+    whole = np.maximum(SUBSAMPLES, np.floor(period)).astype(np.int64)
+    phases, at = [], 0
+    for each in whole.tolist():
+        phases.append(at)
+        at = (at + SUBSAMPLES) % each
+    again, since = _again(p), np.arange(n)
+    if again:  # the first time one sample shorter, as there
+        since = np.where(since < again - 1, since, (since + 1) % again)
+    duty = np.clip(_running(0.5 - p["p_duty"] * 0.5, -p["p_duty_ramp"] * 0.00005, min(n, again or n)), 0.0, 0.5)[since]
     offset, moving = math.copysign(p["p_pha_offset"] ** 2 * 1020, p["p_pha_offset"]), math.copysign(p["p_pha_ramp"] ** 2, p["p_pha_ramp"])
+    delay = np.minimum(1023, np.abs(np.floor(_running(offset, moving, n)))).astype(np.int64)
+    return whole, np.array(phases, np.int64), duty, volume[:n], delay
 
-    def begin() -> tuple[float, float, float, int]:
-        return 100 / (p["p_base_freq"] ** 2 + 0.001), 1 - p["p_freq_ramp"] ** 3 * 0.01, 0.5 - p["p_duty"] * 0.5, jump_at
 
-    period, factor, duty, pending = begin()
-    stage = elapsed = since = at = 0
-    angle = 0.0
-    out: list[tuple[int, int, float, float, int]] = []
-    for t in range(int(LONGEST * RATE)):
-        since += 1
-        if again and since >= again:
-            since = 0
-            period, factor, duty, pending = begin()
-        if pending and t >= pending:
-            pending = 0
-            period *= jump
-        factor += bend
-        period *= factor
-        if period > longest:
-            period = longest
-            if lowest:
+def _running(start: float, step: float, n: int) -> np.ndarray:
+    """(n,) start + step, start + 2 step ..., added up one by one: a product would round otherwise, and a pitch jump a sample early."""
+    return np.cumsum(np.concatenate([[start], np.full(n, step)]))[1:]
+
+
+def _again(p: Mapping[str, float]) -> int:
+    """After how many samples pitch and duty begin anew; 0 for never."""
+    return int((1 - p["p_repeat_speed"]) ** 2 * 20_000 + 32) if p["p_repeat_speed"] else 0
+
+
+def _envelope(p: Mapping[str, float]) -> np.ndarray:
+    """(N,) volume: rising, held (punched at first), falling; sustain and decay have one sample more than they say."""
+    rise, hold, fall = (int(p[k] ** 2 * 100_000) for k in ("p_env_attack", "p_env_sustain", "p_env_decay"))
+    held, fell = np.arange(hold + 1) / max(1, hold), np.arange(fall + 1) / max(1, fall)
+    return np.concatenate([np.arange(1, rise + 1) / max(1, rise), 1 + (1 - held) * 2 * p["p_env_punch"], 1 - fell])
+
+
+def _periods(p: Mapping[str, float], length: int) -> np.ndarray:
+    """(n,) subsamples a turn, vibrato apart; n < length where the pitch falls to its limit, which ends the sound."""
+    every = _again(p) or length
+    jump = 1 - p["p_arp_mod"] ** 2 * 0.9 if p["p_arp_mod"] >= 0 else 1 + p["p_arp_mod"] ** 2 * 10
+    jump_at = int((1 - p["p_arp_speed"]) ** 2 * 20_000 + 32) if p["p_arp_speed"] != 1 else length
+    longest = 100 / (p["p_freq_limit"] ** 2 + 0.001)
+    factor = _running(1 - p["p_freq_ramp"] ** 3 * 0.01, -(p["p_freq_dramp"] ** 3) * 1e-6, min(every, length))
+    made: dict[int, np.ndarray] = {}  # by when the jump comes: before it, and after it, all turns are alike
+    out = []
+    starts = [0, *range(every - 1, length, every)] if every < length else [0]
+    for start, end in itertools.pairwise([*starts, length]):
+        before = min(max(0, jump_at - start), len(factor))
+        if before not in made:
+            head = _slide(100 / (p["p_base_freq"] ** 2 + 0.001), factor[:before], longest)
+            last = min(head[-1], longest) if before else 100 / (p["p_base_freq"] ** 2 + 0.001)
+            made[before] = np.concatenate([head, _slide(last * jump, factor[before:], longest)])
+        out.append(made[before][: end - start])
+    periods = np.concatenate(out)
+    ended = periods > longest
+    return np.minimum(periods, longest) if p["p_freq_limit"] <= 0 or not ended.any() else periods[: int(ended.argmax())]
+
+
+def _slide(period: float, factor: np.ndarray, longest: float) -> np.ndarray:
+    """(n,) the period times one factor after the other, held at the longest (and marked there by infinity) until it shrinks again."""
+    out, at = np.empty(len(factor)), 0
+    with np.errstate(over="ignore"):
+        while at < len(factor):
+            out[at:] = np.cumprod(np.concatenate([[period], factor[at:]]))[1:]
+            over = out[at:] > longest
+            if not over.any():
                 break
-        swayed = period
-        if depth > 0:
-            angle += sway
-            swayed = period * (1 + math.sin(angle) * depth)
-        whole = max(SUBSAMPLES, math.floor(swayed))
-        duty = min(0.5, max(0.0, duty + slide))
-        elapsed += 1
-        if elapsed > stages[stage]:
-            elapsed = 0
-            stage += 1
-            if stage > 2:
-                break
-        gone = elapsed / stages[stage] if stages[stage] else 0.0
-        volume = (gone, 1 + (1 - gone) * 2 * p["p_env_punch"], 1 - gone)[stage]
-        offset += moving
-        out.append((whole, at, duty, volume, min(1023, abs(math.floor(offset)))))
-        at = (at + SUBSAMPLES) % whole
-    table = np.array(out, np.float64).reshape(-1, 5)
-    return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3], table[:, 4].astype(np.int64)
+            at += int(over.argmax())
+            shrinks = factor[at + 1 :] < 1
+            to = at + 1 + int(shrinks.argmax()) if shrinks.any() else len(factor)
+            out[at:to] = math.inf
+            period, at = longest, to
+    return out
 
 
 def _wave(shape: int, sub: np.ndarray, period: np.ndarray, phase: np.ndarray, duty: np.ndarray, seed: int) -> np.ndarray:
@@ -128,36 +157,70 @@ def _wave(shape: int, sub: np.ndarray, period: np.ndarray, phase: np.ndarray, du
 
 
 def _low_pass(x: np.ndarray, p: Mapping[str, float]) -> np.ndarray:
+    """(M,) subsamples through a resonant filter whose cutoff may move."""
     if p["p_lpf_freq"] == 1:
         return x
     w0 = p["p_lpf_freq"] ** 3 * 0.1
     keep = 1 - min(0.8, 5 / (1 + p["p_lpf_resonance"] ** 2 * 20) * (0.01 + w0))
     if p["p_lpf_ramp"] == 0:
         return signal.lfilter([keep * w0], [1, -(1 + keep - keep * w0), keep], x)
-    ws = np.minimum(w0 * (1 + p["p_lpf_ramp"] * 0.0001) ** np.arange(1, len(x) + 1), 0.1)
-    out, level, speed = [], 0.0, 0.0
-    for value, w in zip(x.tolist(), ws.tolist(), strict=True):
-        speed = (speed + (value - level) * w) * keep
+    return _moving_low_pass(x, np.minimum(w0 * (1 + p["p_lpf_ramp"] * 0.0001) ** np.arange(1, len(x) + 1), 0.1), keep)
+
+
+def _moving_low_pass(x: np.ndarray, cutoff: np.ndarray, keep: float) -> np.ndarray:
+    """speed = (speed + (x - level) * cutoff) * keep; level += speed, for all blocks at once.
+
+    Each block runs from rest, and without input from speed 1 and from level 1; what the blocks before it left is then added by those two.
+    """
+    size = max(SUBSAMPLES, math.isqrt(len(x)) // 2)
+    blocks = -(-len(x) // size)
+    sound, cuts = (np.pad(each, (0, blocks * size - len(x))).reshape(blocks, size).T.copy() for each in (x, cutoff))
+    runs = np.zeros((size, 3, blocks))  # from rest, from speed 1, from level 1
+    runs[:, 0] = sound
+    speed, level = np.zeros((3, blocks)), np.zeros((3, blocks))
+    speed[1], level[2] = 1.0, 1.0
+    for value, cut in zip(runs, cuts, strict=True):
+        value -= level
+        value *= cut
+        speed += value
+        speed *= keep
         level += speed
-        out.append(level)
-    return np.array(out)
+        value[:] = level
+    at, left = (0.0, 0.0), []
+    for (s0, s1, s2), (l0, l1, l2) in zip(speed.T.tolist(), level.T.tolist(), strict=True):
+        left.append(at)
+        at = (s0 + at[0] * s1 + at[1] * s2, l0 + at[0] * l1 + at[1] * l2)
+    before = np.array(left).T
+    return (runs[:, 0] + runs[:, 1] * before[0] + runs[:, 2] * before[1]).T.ravel()[: len(x)]
 
 
 def _high_pass(y: np.ndarray, p: Mapping[str, float]) -> np.ndarray:
-    start = p["p_hpf_freq"] ** 2 * 0.1
+    """(M,) subsamples without what is slow; the cutoff may move once a sample."""
+    start, ratio = p["p_hpf_freq"] ** 2 * 0.1, 1 + p["p_hpf_ramp"] * 0.0003
+    first = min(0.1, max(1e-5, start * ratio))
     if p["p_hpf_ramp"] == 0:
-        keep = 1 - min(0.1, max(1e-5, start))
-        return signal.lfilter([keep, -keep], [1, -keep], y)
-    cut, ratio, cuts = start, 1 + p["p_hpf_ramp"] * 0.0003, []
-    for _ in range(len(y) // SUBSAMPLES):
-        cut = min(0.1, max(1e-5, cut * ratio))
-        cuts.append(cut)
-    out, level, before = [], 0.0, 0.0
-    for value, keep in zip(y.tolist(), np.repeat(1 - np.array(cuts), SUBSAMPLES).tolist(), strict=True):
-        level = (level + value - before) * keep
-        before = value
-        out.append(level)
-    return np.array(out)
+        return signal.lfilter([1 - first, first - 1], [1, first - 1], y)
+    steps = np.full(len(y) // SUBSAMPLES, ratio)
+    steps[0] = first
+    keep = np.repeat(1 - np.clip(np.cumprod(steps), 1e-5, 0.1), SUBSAMPLES)
+    return _moving_high_pass(np.diff(y, prepend=0.0), keep)
+
+
+def _moving_high_pass(change: np.ndarray, keep: np.ndarray, size: int = 64 * SUBSAMPLES) -> np.ndarray:
+    """level = (level + change) * keep, for all blocks at once: divided by the product of what is kept it is a plain sum.
+
+    The block is short enough for that product (0.9 ** 512 is 4e-24) to lose nothing.
+    """
+    blocks = -(-len(change) // size)
+    extra = blocks * size - len(change)
+    changes = np.pad(change, (0, extra)).reshape(blocks, size)
+    kept = np.cumprod(np.pad(keep, (0, extra), constant_values=1.0).reshape(blocks, size), axis=1)
+    within = np.cumsum(changes / np.concatenate([np.ones((blocks, 1)), kept[:, :-1]], axis=1), axis=1) * kept
+    left, level = [], 0.0
+    for end, share in zip(within[:, -1].tolist(), kept[:, -1].tolist(), strict=True):
+        left.append(level)
+        level = end + level * share
+    return (within + kept * np.array(left)[:, None]).ravel()[: len(change)]
 
 
 # --- presets ------------------------------------------------------------------------------------------------------------------------------
@@ -312,3 +375,77 @@ def corpus(folder: Path, count: int = 3000, seed: int = 0) -> list[Path]:
 
 
 DRAWN["sfxr"] = corpus
+
+# --- files --------------------------------------------------------------------------------------------------------------------------------
+
+MOST = 20_000  # effects of a file
+_MEND = "export it again from sfxr, jsfxr or cupola"
+_OTHER = {"p_vib_delay"}  # the original writes it and does not use it
+_SFS = "p_base_freq p_freq_limit p_freq_ramp p_freq_dramp p_duty p_duty_ramp p_vib_strength p_vib_speed p_vib_delay".split()
+_SFS_END = """p_env_attack p_env_sustain p_env_decay p_env_punch filter_on p_lpf_resonance p_lpf_freq p_lpf_ramp p_hpf_freq p_hpf_ramp
+    p_pha_offset p_pha_ramp p_repeat_speed p_arp_speed p_arp_mod""".split()
+
+
+def read_json(text: str, path: Path) -> Iterator[tuple[Params, str, str]]:
+    """(numbers, label, name) of each effect in jsfxr's JSON: one, or an array.
+
+    Raises DataError naming the effect and what is wrong with it, and for more than `MOST`.
+    """
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"not JSON: {e!s:.80}", str(path), _MEND) from None
+    listed = facts if isinstance(facts, list) else [facts]
+    if len(listed) > MOST:
+        raise DataError(f"{len(listed):,} effects, more than the {MOST:,} that are read", str(path), "cut it into smaller files")
+    for number, each in enumerate(listed, start=1):
+        params = checked(each, f"{path}, effect {number}" if len(listed) > 1 else str(path))
+        yield params, _line(each.get("label")), _line(each.get("name")) or f"{path.stem} {number}"
+
+
+def _line(value: Any) -> str:
+    """A short line of text that any file takes; "" for what is none."""
+    return " ".join(value.encode("utf-8", "replace").decode().split())[:80] if isinstance(value, str) else ""
+
+
+def checked(facts: Any, where: str) -> Params:
+    """All 23 numbers, those left out as the synthesizer has them, each within what its slider can say. Raises DataError."""
+    if not isinstance(facts, dict) or "wave_type" not in facts:
+        raise DataError("no effect of sfxr: it has no wave_type", where, _MEND)
+    for key in facts:
+        if key.startswith("p_") and key not in NEUTRAL and key not in _OTHER:
+            near = difflib.get_close_matches(key, NEUTRAL, 1)
+            raise DataError(f"sfxr has no number {key:.40}", where, f"did you mean {near[0]}?" if near else "leave it out")
+    out = {name: _number(name, facts.get(name, usual), where) for name, usual in NEUTRAL.items()}
+    if out["wave_type"] not in (SQUARE, SAWTOOTH, SINE, NOISE):
+        raise DataError(f"wave_type is {out['wave_type']:g}", where, "0 square, 1 sawtooth, 2 sine, 3 noise")
+    return {n: v if n == "wave_type" else min(1.0, max(-1.0 if n in SIGNED else 0.0, v)) for n, v in out.items()}
+
+
+def _number(name: str, value: Any, where: str) -> float:
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        value = "too large a number"
+    raise DataError(f"{name} is {value!r:.30}, not a number", where, _MEND)
+
+
+def read_sfs(path: Path) -> Params:
+    """The effect of a file of the original sfxr, versions 100 to 102. Raises DataError."""
+    try:
+        data = path.read_bytes()
+        version, wave = struct.unpack_from("<ii", data)
+        if version not in (100, 101, 102):
+            raise DataError(f"version {version} of sfxr's files", str(path), "100 to 102 are read: save it again with sfxr")
+        at = 8 + (4 if version == 102 else 0)  # it begins with a volume
+        values: Params = {"wave_type": float(wave)}
+        for name in [*_SFS, *(n for n in _SFS_END if version >= 101 or n not in ("p_arp_speed", "p_arp_mod"))]:
+            kind = "<?" if name == "filter_on" else "<f"
+            (values[name],) = struct.unpack_from(kind, data, at)
+            at += struct.calcsize(kind)
+    except struct.error:
+        raise DataError(f"cut off: {len(data)} bytes", str(path), "save it again with sfxr") from None
+    except OSError as e:
+        raise DataError(f"cannot be read: {e.strerror or e}", str(path), "check that it exists and that you may read it") from None
+    return checked(values, str(path))

@@ -25,10 +25,11 @@ from cupola.media import audio, codec
 from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Promise
 from cupola.media.codec import Codebooks
 from cupola.media.gbnf import either, quoted, rest
-from cupola.media.labels import Labels
+from cupola.media.labels import Labels, first_word
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SHORTEST, LOUD = 4, -55.0  # frames of a sound; dB that its loudest band reaches at least
+SLOWEST, FASTEST = 1_000, 200_000  # samples a second of a file
 APART = 16.0  # dB between two sounds that have nothing in common
 # Doom's names for what its sounds are, where they say it; the rest have no label.
 _DOOM = {
@@ -76,12 +77,13 @@ class Sound(Plain):
         """Raises DataError where nothing can be read, or everything is kept apart."""
         new = type(self)()
         new.rules = options
-        own, owners, frames, first = [], [], [], None
+        own, owners, frames, wads, first = [], [], [], False, None
         for path in files:
             try:
                 for samples, rate, group, label, _ in new._pieces(path):
                     own.append(label)
                     owners.append(path)
+                    wads = wads or path.suffix.lower() == ".wad"
                     if not apart(group):
                         frames.append(codec.spectra(samples, rate))
             except DataError as e:
@@ -90,7 +92,7 @@ class Sound(Plain):
             raise first or DataError("no sound to fit codebooks on", "", "add recordings: a few dozen at least")
         every = np.concatenate(frames)
         new.books = Codebooks.fit(every, options.stages, len(LETTERS))
-        new.labels = Labels.fit(owners, own if any(own) else ())
+        new.labels = Labels.fit(owners, own if wads else ())  # beside a game's archive a file says by its name what it is
         return new
 
     def settings(self) -> dict[str, Any]:
@@ -118,8 +120,11 @@ class Sound(Plain):
             every = [(samples, rate, f"{path.name} {name}", _KINDS.get(name, ""), name.lower()) for name, rate, samples in found]
         else:
             samples, rate = audio.read_wave(path)
-            every = [(samples, rate, path.name, "", path.stem)]
-        loud = 0
+            if not SLOWEST <= rate <= FASTEST:
+                what = f"{rate:,} samples a second; {SLOWEST:,} to {FASTEST:,} are read"
+                raise DataError(what, str(path), "its header is damaged, or save it at 16,000")
+            every = [(samples, rate, path.name, first_word(path), path.stem)]  # the label beside a WAD, whose sounds say their own
+        loud = long = 0
         for samples, rate, group, label, name in every:
             peak = float(np.abs(samples).max()) if len(samples) else 0.0
             if peak < audio.QUIET:
@@ -128,10 +133,13 @@ class Sound(Plain):
             size = int(self.rules.seconds * rate)
             for number, at in enumerate(range(0, len(samples), size), start=1):
                 part = samples[at : at + size]
+                long += len(part) >= SHORTEST * codec.SECONDS * rate
                 if len(part) >= SHORTEST * codec.SECONDS * rate and np.abs(part).max() > audio.QUIET:
                     yield part * (0.5 / peak), rate, group, label, name if len(samples) <= size else f"{name} ({number})"
         if not loud:
-            raise DataError("silence", str(path), "leave it out")
+            raise DataError("silence", str(path), "leave it out; if it is stereo, its channels cancel each other: save one of them")
+        if not long:
+            raise DataError(f"shorter than {SHORTEST * codec.SECONDS:.1f} s", str(path), "leave it out")
 
     def read(self, path: Path) -> Iterator[Document]:
         """The sounds of a file, cut into pieces of at most `seconds`. Raises DataError for what is no sound, cut off, or silent."""
@@ -184,7 +192,8 @@ class Sound(Plain):
         least, most = pins.least or SHORTEST, pins.most or max(SHORTEST, round(self.rules.seconds / codec.SECONDS))
         words = body.split(" ") if body else []
         ways = [""] if newline and f"{head}\n" in heads else [] if newline else rest(heads, head)
-        if not ways or any(len(w) != self.rules.stages for w in words[:-1]) or (words and len(words[-1]) > self.rules.stages):
+        strange = not re.fullmatch("[a-zA-Z ]*", body)
+        if not ways or strange or any(len(w) != self.rules.stages for w in words[:-1]) or (words and len(words[-1]) > self.rules.stages):
             raise ConfigError(f"no sound begins with {pins.prompt!r:.60}", "prompt", f"such as {heads[-1]!r}")
         if least > most or len(words) > most:
             raise ConfigError(f"{max(least, len(words))} to {most} frames", "least, most", "least is at most most, and the prompt shorter")
@@ -256,8 +265,14 @@ class Sound(Plain):
         ]
 
     def promise(self, path: Path) -> Promise:
-        """pieces, seconds, and mel_db: the error that the codebooks leave in the spectrum, root mean square."""
+        """pieces, seconds; root mean square errors of the spectrum: mel_db, what the codebooks leave, and heard_db, of what is written."""
         found = list(self._pieces(path))
-        error = codec.error_of([codec.spectra(samples, rate) for samples, rate, *_ in found], self.books)
-        seconds = sum(len(samples) / rate for samples, rate, *_ in found)
-        return Promise(path.name, {"pieces": float(len(found)), "seconds": seconds, "mel_db": error})
+        before = [codec.spectra(samples, rate) for samples, rate, *_ in found]
+        after = [codec.spectra(codec.sound(self.books.decode(self.books.encode(frames))), codec.RATE)[: len(frames)] for frames in before]
+        figures = {
+            "pieces": float(len(found)),
+            "seconds": sum(len(samples) / rate for samples, rate, *_ in found),
+            "mel_db": codec.error_of(before, self.books),
+            "heard_db": codec.error(np.concatenate(before), np.concatenate(after)),
+        }
+        return Promise(path.name, figures)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from cupola.errors import MachineError
-from cupola.media.score import WHOLE, Key, Note, Pitch, Score, bar_ticks, is_compound, played, played_lengths
+from cupola.media.score import FIFTHS, MODES, WHOLE, Key, Note, Pitch, Score, bar_ticks, is_compound, played, played_lengths
 
 RATE = 22_050  # samples a second: partials up to 11 kHz, and a minute is 2.6 MB
 LOUDNESS, PEAK = 10 ** (-18 / 20), 10 ** (-1 / 20)
@@ -136,16 +136,16 @@ def write_midi(score: Score, path: Path, timbre: str = "pluck", title: str = "")
     name = title.encode("latin-1", "replace").decode("latin-1")
     track.append(mido.MetaMessage("track_name", name=name))
     track.append(mido.MetaMessage("set_tempo", tempo=round(60e6 / per_minute * unit / beat / 4)))
-    top, bottom = {"C": (4, 4), "C|": (2, 2), "none": (4, 4)}.get(score.metre) or map(int, score.metre.split("/"))
-    track.append(mido.MetaMessage("time_signature", numerator=top, denominator=bottom))
     track.append(mido.Message("program_change", program=_PROGRAMS[timbre]))
-    events = []
+    track.append(mido.MetaMessage("key_signature", key=_signature(score.key)))
+    events = [(at, 0, mido.MetaMessage("time_signature", numerator=top, denominator=bottom)) for at, top, bottom in _metres(score)]
     for sound in perform(score):
         start, end = (round(at * 4 * MIDI_TICKS) for at in (sound.start, sound.start + sound.length))
-        events += [(start, 1, sound.midi), (max(end, start + 1), 0, sound.midi)]  # at one time ends sort before beginnings
+        on, off = (mido.Message(kind, note=sound.midi, velocity=loud) for kind, loud in (("note_on", 80), ("note_off", 0)))
+        events += [(start, 2, on), (max(end, start + 1), 1, off)]  # at one time ends sort before beginnings
     now = 0
-    for at, on, midi in sorted(events):
-        track.append(mido.Message("note_on" if on else "note_off", note=midi, velocity=80 if on else 0, time=at - now))
+    for at, _, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=at - now))
         now = at
     file = mido.MidiFile(type=0, ticks_per_beat=MIDI_TICKS)
     file.tracks.append(track)
@@ -154,6 +154,29 @@ def write_midi(score: Score, path: Path, timbre: str = "pluck", title: str = "")
     except OSError as e:
         raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give a folder you may write to") from None
     return path
+
+
+def _signature(key: Key) -> str:
+    """A key as MIDI names it, which knows major and minor only: other modes are the major key with their signs."""
+    step = key.tonic if key.mode in ("", "m") else next(step for step in range(7) if (key.fifths - FIFTHS[step]) % 7 == 0)
+    alter = (key.fifths + MODES["m" if key.mode == "m" else ""] - FIFTHS[step]) // 7
+    return "CDEFGAB"[step] + ("b", "", "#")[alter + 1] + ("m" if key.mode == "m" else "")
+
+
+def _metres(score: Score) -> list[tuple[int, int, int]]:
+    """(MIDI ticks, top, bottom) of the metre and of each change; an upbeat is a bar of its own metre, as notation programs write it."""
+    metres = [metre for _, metre in score.metres()]
+    out: list[tuple[int, int, int]] = []
+    now = Fraction(0)
+    for number, i in enumerate(played(score)):
+        parts = {"C": (4, 4), "C|": (2, 2), "none": (4, 4)}.get(metres[i]) or tuple(map(int, metres[i].split("/")))
+        ticks = Fraction(sum(played_lengths(score.bars[i].notes))) / WHOLE
+        if number == 0 and 0 < ticks < (bar_ticks(metres[i]) or 0) / WHOLE and ticks.denominator in (2, 4, 8, 16, 32):
+            parts = (ticks.numerator, ticks.denominator)
+        if not out or out[-1][1:] != parts:
+            out.append((round(now * 4 * MIDI_TICKS), *parts))
+        now += ticks
+    return out
 
 
 def samples(score: Score, timbre: str = "pluck") -> np.ndarray:
