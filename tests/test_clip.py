@@ -17,6 +17,7 @@ from cupola.media import frames, picture
 from cupola.media.base import Pins
 from cupola.media.clip import Clip, ClipOptions
 from cupola.media.labels import Labels
+from cupola.media.text import write_text
 from cupola.sources import Source, fetch
 
 COLOURS = np.array([(0, 0, 0, 0), (200, 40, 40, 255), (40, 40, 200, 255), (240, 240, 240, 255)], np.uint8)
@@ -154,7 +155,7 @@ def test_labels_come_from_the_tags_of_a_sheet_and_go_back_there(tmp_path):
     image, places = picture.sheet([*walker(3)] * 3, 3)
     picture.save_png(image, tmp_path / "s.png")
     tags = [("walk", 0, 2), ("walk two", 3, 5), ("walk", 6, 8)]
-    picture.save_text(picture.aseprite("s.png", (18, 18), places, tags), tmp_path / "s.json")
+    write_text(tmp_path / "s.json", picture.aseprite("s.png", (18, 18), places, tags))
     medium = Clip().fit([tmp_path / "s.png"], ClipOptions(), lambda group: False)
     medium.labels = Labels("own", ("walk",))
     text = texts(medium, tmp_path / "s.png")[0]

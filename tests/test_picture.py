@@ -11,6 +11,7 @@ from PIL import Image
 from cupola.errors import DataError, MachineError
 from cupola.media import picture
 from cupola.media.picture import Cell, Palette, cells, guess_grid, open_frames
+from cupola.media.text import write_text
 
 
 def noise(h: int, w: int, colours: int = 6, seed: int = 0, blank: float = 0.3) -> np.ndarray:
@@ -168,7 +169,7 @@ def test_the_json_beside_a_sheet_is_read_back(tmp_path):
     image, places = picture.sheet([noise(8, 8, seed=i) for i in range(5)], 3)
     listed = [Cell(c.x, c.y, c.w, c.h, "", f"f{i}", 80) for i, c in enumerate(places)]
     picture.save_png(image, tmp_path / "s.png")
-    picture.save_text(picture.aseprite("s.png", (24, 16), listed, [("walk", 0, 2), ("die", 3, 4)]), tmp_path / "s.json")
+    write_text(tmp_path / "s.json", picture.aseprite("s.png", (24, 16), listed, [("walk", 0, 2), ("die", 3, 4)]))
     found = picture.beside(tmp_path / "s.png")
     assert [(c.x, c.y, c.label, c.name, c.duration) for c in found[2:4]] == [(16, 0, "walk", "f2", 80), (0, 8, "die", "f3", 80)]
     (tmp_path / "s.json").write_text(picture.tiled("s.png", (24, 16), (8, 8), 5, ["a", "a", "b", "b", "b"]))

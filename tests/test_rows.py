@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cupola.media import rows
+from cupola.media.text import row_spans
 
 
 @st.composite
@@ -38,7 +39,7 @@ def test_fifty_colours_and_blank_have_a_letter_each_and_none_is_the_clips_own():
 @settings(deadline=None, max_examples=30)
 def test_spans_are_the_rows_wherever_the_body_begins(index, start):
     body = rows.text_of(index)
-    spans = rows.row_spans(start, body)
+    spans = row_spans(start, body)
     assert (spans[0][0], spans[-1][1]) == (start, start + len(body))
     assert [("x" * start + body)[a:b] for a, b in spans] == body.split(" ")
 

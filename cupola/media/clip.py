@@ -31,6 +31,7 @@ from cupola.media.frames import Clip as Found
 from cupola.media.gbnf import either, letters, rest
 from cupola.media.labels import Labels
 from cupola.media.picture import Palette
+from cupola.media.text import write_text
 
 PACES = "abcdefghijklmnopqrstuvwxy"
 LEAST_KEPT = 0.2  # of the inked pixels, from a frame to the next: less is another picture
@@ -440,7 +441,7 @@ class Clip(Plain):
             picture.save_webp(pictures, times, stem.with_name(f"{name}.webp")),
             picture.save_apng(pictures, times, stem.with_name(f"{name}.apng")),
             picture.save_png(image, sheet),
-            picture.save_text(json_, stem.with_name(f"{name}-sheet.json")),
+            write_text(stem.with_name(f"{name}-sheet.json"), json_),
         ]
 
     def collect(self, texts: Sequence[str], stem: Path) -> list[Path]:
@@ -460,7 +461,7 @@ class Clip(Plain):
             tags.append((f"{label} {number + 1}", first, first + len(pictures) - 1))
         paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".json")]
         picture.save_png(image, paths[0])
-        picture.save_text(picture.aseprite(paths[0].name, (image.shape[1], image.shape[0]), listed, tags), paths[1])
+        write_text(paths[1], picture.aseprite(paths[0].name, (image.shape[1], image.shape[0]), listed, tags))
         return paths
 
     def promise(self, path: Path) -> Promise:

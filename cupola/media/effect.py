@@ -32,7 +32,7 @@ from cupola.media import audio, sfxr
 from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Promise
 from cupola.media.gbnf import either, quoted, rest
 from cupola.media.labels import Labels
-from cupola.media.text import read_text, write_text
+from cupola.media.text import read_text, word_spans, write_text
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[:51]
 WAVES = "qsnh"  # square, sawtooth, sine, noise (hiss)
@@ -194,12 +194,7 @@ class Effect(Plain):
         raise DataError("an effect has five parts and no room for more", "--more", "make one of them anew with repaint, or vary it")
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        head, newline, body = text.partition("\n")
-        spans, start = [], len(head) + 1
-        for word in body.removesuffix("\n").split(" ") if newline and body.strip() else []:
-            spans.append((start, start + len(word)))
-            start += len(word) + 1
-        return spans
+        return word_spans(text)
 
     def title(self, text: str) -> str:
         if self.syntax(text):

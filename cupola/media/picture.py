@@ -515,12 +515,3 @@ def smaller(rgba: np.ndarray, factor: int) -> np.ndarray:
     alpha = parts[..., 3:].sum((1, 3))
     colour = (parts[..., :3] * parts[..., 3:]).sum((1, 3)) / np.maximum(alpha, 1)
     return np.concatenate([colour, alpha / factor**2], -1).round().astype(np.uint8)
-
-
-def save_text(text: str, path: Path) -> Path:
-    """Write a sheet's JSON. Raises MachineError where that cannot be."""
-    try:
-        path.write_text(text, "utf-8", newline="\n")
-    except OSError as e:
-        raise MachineError(f"cannot be written: {e.strerror or e}", str(path), "free space, or give a folder you may write to") from None
-    return path

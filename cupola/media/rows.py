@@ -38,15 +38,6 @@ def index_of(text: str, width: int, height: int) -> np.ndarray:
     return out
 
 
-def row_spans(start: int, body: str) -> list[tuple[int, int]]:
-    """(start, end) of each row of a body that begins at `start` of its text."""
-    spans = []
-    for row in body.split(" "):
-        spans.append((start, start + len(row)))
-        start += len(row) + 1
-    return spans
-
-
 def class_of(colours: int, more: str = "") -> str:
     """The letters of so many colours, and blank, as a GBNF character class."""
     return letter_class(BLANK + COLOURS[:colours] + more)

@@ -26,6 +26,7 @@ from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Pr
 from cupola.media.codec import Codebooks
 from cupola.media.gbnf import either, quoted, rest
 from cupola.media.labels import Labels, first_word
+from cupola.media.text import word_spans
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SHORTEST, LOUD = 4, -55.0  # frames of a sound; dB that its loudest band reaches at least
@@ -210,12 +211,7 @@ class Sound(Plain):
         return f"root ::= w{more}\nw ::= c{{{self.rules.stages}}}\nc ::= [a-zA-Z]"
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        head, newline, body = text.partition("\n")
-        spans, start = [], len(head) + 1
-        for word in body.removesuffix("\n").split(" ") if newline and body.strip() else []:
-            spans.append((start, start + len(word)))
-            start += len(word) + 1
-        return spans
+        return word_spans(text)
 
     def title(self, text: str) -> str:
         if self.syntax(text):

@@ -35,6 +35,7 @@ from cupola.media.base import Apart, Document, Options, Pins, Plain, Problem, Pr
 from cupola.media.gbnf import either, letters, quoted, rest
 from cupola.media.labels import Labels
 from cupola.media.picture import Cell, Palette
+from cupola.media.text import word_spans, write_text
 
 LARGEST = 64  # pixels of a side; a larger picture is a sheet
 MOST_SIZES = 25
@@ -357,8 +358,7 @@ class Sprite(Plain):
         return text[: spans[0][0]] + text[spans[more][0] :]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        head, newline, body = text.partition("\n")
-        return rows.row_spans(len(head) + 1, body.removesuffix("\n")) if newline and body.strip() else []
+        return word_spans(text)
 
     def title(self, text: str) -> str:
         found = self._parsed(text)
@@ -446,8 +446,8 @@ class Sprite(Plain):
         size = image.shape[1], image.shape[0]
         tile = max(p.w for p in places), max(p.h for p in places)
         picture.save_png(image, paths[0])
-        picture.save_text(picture.aseprite(paths[0].name, size, listed, tags), paths[1])
-        picture.save_text(picture.tiled(paths[0].name, size, tile, len(order), labels), paths[2])
+        write_text(paths[1], picture.aseprite(paths[0].name, size, listed, tags))
+        write_text(paths[2], picture.tiled(paths[0].name, size, tile, len(order), labels))
         return paths
 
     def promise(self, path: Path) -> Promise:

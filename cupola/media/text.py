@@ -170,6 +170,21 @@ def line_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
+def row_spans(start: int, body: str) -> list[tuple[int, int]]:
+    """(start, end) of each word of a body that begins at `start` of its text; words are parted by single spaces."""
+    spans = []
+    for word in body.split(" "):
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    return spans
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each word behind the first line; none where there is nothing."""
+    head, newline, body = text.partition("\n")
+    return row_spans(len(head) + 1, body.removesuffix("\n")) if newline and body.strip() else []
+
+
 def shorten(line: str, length: int = 60) -> str:
     """One line of at most `length` characters, cut at a word where one ends in reach."""
     line = " ".join(line.split())
